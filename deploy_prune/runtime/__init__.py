@@ -1,0 +1,1 @@
+"""Running models where they will live: worker processes, timings, comparisons, profiles per node."""
