@@ -1,0 +1,6 @@
+"""The embedded real data: scenes of handwritten digits over photographs, written in the formats users have."""
+
+from deploy_prune.datasets.formats import TASKS
+from deploy_prune.datasets.write import write_digits
+
+__all__ = ["TASKS", "write_digits"]

@@ -1,0 +1,144 @@
+"""Compose one scene: digits over a crop of a photograph, with the exact pixels that each digit shows."""
+
+import colorsys
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from deploy_prune.datasets.glyph import OPAQUE, render_glyph
+from deploy_prune.datasets.pixels import resize
+from deploy_prune.datasets.sources import CLASSES, Digit, Source
+
+MAX_TURN = math.radians(25)  # far from the half turn that makes a 9 of a 6
+OPACITY = (0.8, 1.0)
+CROP_SHARE = (0.5, 1.0)  # side of the background crop, of the shorter side of the photo's region
+MIN_VISIBLE = 0.6  # a digit of which less than this would be seen is not placed over
+ATTEMPTS = 20  # places tried before a digit is left out
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A digit to place: its class, and the range of its height as a share of the scene's side."""
+
+    label: int
+    height: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Background:
+    """The square piece of a photograph behind a scene, in the photograph's own pixels."""
+
+    photo: str
+    left: int
+    top: int
+    side: int
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A digit in a scene; ``digit`` is its index in scikit-learn's set, ``visible`` (H, W) the pixels it shows."""
+
+    label: int
+    digit: int
+    visible: NDArray[np.bool_]
+
+    @property
+    def area(self) -> int:
+        """Visible pixels."""
+        return int(np.count_nonzero(self.visible))
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The tight box (x0, y0, x1, y1) of the visible pixels, in pixel edges: x1 and y1 are exclusive."""
+        rows, columns = np.flatnonzero(self.visible.any(axis=1)), np.flatnonzero(self.visible.any(axis=0))
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture (S, S, 3), its digits from bottom to top, and where its background comes from."""
+
+    image: NDArray[np.uint8]
+    instances: tuple[Instance, ...]
+    background: Background
+
+
+def crowd(rng: Generator) -> tuple[Wanted, ...]:
+    """Two to five digits of like size: the scenes of detection and segmentation."""
+    labels = rng.integers(len(CLASSES), size=rng.integers(2, 6))
+    return tuple(Wanted(int(label), (0.2, 0.5)) for label in labels)
+
+
+def portrait(label: int, rng: Generator) -> tuple[Wanted, ...]:
+    """One dominant digit of class ``label`` and at most two small ones: the scenes of classification."""
+    others = rng.integers(len(CLASSES), size=rng.integers(0, 3))
+    return Wanted(label, (0.5, 0.75)), *(Wanted(int(other), (0.15, 0.22)) for other in others)
+
+
+def compose_scene(source: Source, size: int, wanted: Sequence[Wanted], rng: Generator) -> Scene:
+    """Place the wanted digits, in order, on a random background of ``source``.
+
+    A digit that finds no place within ``ATTEMPTS`` is left out. The first one has the empty scene to itself.
+
+    Args:
+        source: the split's digits and photographs.
+        size: side S of the scene, pixels.
+        wanted: the digits, bottom first.
+        rng: the only source of chance.
+    """
+    canvas, background = _draw_background(source, size, rng)
+    full_areas: list[int] = []
+    instances: list[Instance] = []
+    for want in wanted:
+        digit = _pick(source.of_class(want.label), rng)
+        for _ in range(ATTEMPTS):
+            coverage = _draw_glyph(digit, want, size, rng)
+            covered = coverage >= OPAQUE
+            below = [replace(other, visible=other.visible & ~covered) for other in instances]
+            if all(other.area >= MIN_VISIBLE * full for other, full in zip(below, full_areas, strict=True)):
+                canvas = _blend(canvas, coverage, rng)
+                instances = [*below, Instance(digit.label, digit.index, covered)]
+                full_areas.append(int(np.count_nonzero(covered)))
+                break
+    return Scene(np.rint(canvas).astype(np.uint8), tuple(instances), background)
+
+
+def _pick(digits: tuple[Digit, ...], rng: Generator) -> Digit:
+    return digits[rng.integers(len(digits))]
+
+
+def _draw_background(source: Source, size: int, rng: Generator) -> tuple[NDArray[np.float64], Background]:
+    region = source.regions[rng.integers(len(source.regions))]
+    height, width = region.image.shape[:2]
+    side = int(rng.uniform(*CROP_SHARE) * min(height, width))
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    crop = resize(region.image[top : top + side, left : left + side], size)
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    return crop.astype(np.float64), Background(region.photo, region.left + left, top, side)
+
+
+def _draw_glyph(digit: Digit, want: Wanted, size: int, rng: Generator) -> NDArray[np.float32]:
+    """The coverage (size, size) of the digit at a random height, angle and place, wholly inside the scene."""
+    glyph = render_glyph(digit.ink, rng.uniform(*want.height) * size, rng.uniform(-MAX_TURN, MAX_TURN))
+    while max(glyph.shape) > size:  # a wide digit, turned far
+        glyph = render_glyph(digit.ink, rng.uniform(*want.height) * size, rng.uniform(-MAX_TURN, MAX_TURN))
+    top = int(rng.integers(size - glyph.shape[0] + 1))
+    left = int(rng.integers(size - glyph.shape[1] + 1))
+    coverage = np.zeros((size, size), np.float32)
+    coverage[top : top + glyph.shape[0], left : left + glyph.shape[1]] = glyph
+    return coverage
+
+
+def _blend(canvas: NDArray[np.float64], coverage: NDArray[np.float32], rng: Generator) -> NDArray[np.float64]:
+    """The canvas (S, S, 3) with the digit in a random colour: light where it lies on dark pixels, dark on light."""
+    under = float((canvas[coverage >= OPAQUE] @ LUMA).mean()) / 255
+    lightness = rng.uniform(0.1, 0.3) if under > 0.5 else rng.uniform(0.75, 0.95)
+    colour = 255 * np.array(colorsys.hls_to_rgb(rng.random(), lightness, rng.uniform(0.5, 1.0)))
+    alpha = (rng.uniform(*OPACITY) * coverage)[:, :, None]
+    return canvas * (1 - alpha) + colour * alpha

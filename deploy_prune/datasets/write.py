@@ -1,0 +1,109 @@
+"""Write a data set of the embedded digits: whole or not at all, the same bytes for the same arguments."""
+
+import difflib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from deploy_prune.datasets.formats import FORMATS, TASKS, Format, Item, Origin, write_data_yaml
+from deploy_prune.datasets.record import Request, holds, write_record
+from deploy_prune.datasets.sources import SPLITS, load_sources
+from deploy_prune.errors import InputError
+
+
+def write_digits(
+    task: str, out: Path, *, train: int = 800, val: int = 200, image_size: int = 160, seed: int = 0
+) -> Path:
+    """Write the digits in the format of ``task`` into the folder ``out``.
+
+    The same arguments give the same bytes (with the same versions of Pillow, NumPy and SciPy). Scenes of
+    "detect", "segment" and "semantic" are the same pictures. ``out`` may exist if it is empty or holds this very
+    data set, which is then checked and kept.
+
+    Args:
+        task: one of ``TASKS``; "digits" are the plain digits, each at most once and in fixed order.
+        out: the folder to write.
+        train: number of training images.
+        val: number of validation images; they share no digit and no piece of photograph with the training ones.
+        image_size: side of the square images, pixels.
+        seed: what the scenes are drawn from.
+
+    Returns:
+        The data set's yaml (detect, segment) or its folder (classify, semantic, digits).
+
+    Raises:
+        InputError: an argument is out of range, or ``out`` cannot be written or holds something else.
+        MissingDependencyError: scikit-learn or scikit-image is not installed.
+    """
+    out = Path(out)
+    request = Request(task, train, val, image_size, seed)
+    written = _check(request)
+    if not holds(out, request):
+        _write_whole(out, lambda folder: _write_items(folder, request, written))
+    return out / written.entry
+
+
+def _check(request: Request) -> Format:
+    """The format of the request's task; raises InputError for what cannot be made."""
+    if request.task not in FORMATS:
+        near = difflib.get_close_matches(request.task, TASKS, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"unknown task {request.task!r}: {meant}choose one of {', '.join(TASKS)}")
+    wanted = FORMATS[request.task]
+    _at_least("image_size", request.image_size, wanted.smallest_size, "pixels")
+    _at_least("seed", request.seed, 0, "")
+    for split in SPLITS:
+        count = getattr(request, split)
+        _at_least(
+            split, count, wanted.fewest, "images" if wanted.fewest == 1 else "images, one for each class"
+        )
+        if wanted.once and count > (most := len(load_sources()[split].digits)):
+            raise InputError(
+                f"{split} is {count}, but there are {most} plain digits for it: ask for {most} or fewer"
+            )
+    return wanted
+
+
+def _at_least(name: str, value: int, least: int, unit: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{name} is {value!r}, expected a whole number")
+    if value < least:
+        raise InputError(f"{name} is {value}, expected at least {least} {unit}".rstrip())
+
+
+def _write_whole(out: Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write a folder beside ``out``, then give it that name; on any failure nothing is left."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"cannot write to {out.parent}: {error.strerror}; choose another folder") from error
+    try:
+        folder = partial / out.name  # inside, because mkdtemp's own folder is closed to other users
+        folder.mkdir()
+        fill(folder)
+        if out.exists():
+            out.rmdir()  # it is empty; not every system replaces a folder
+        folder.replace(out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}; nothing was left there") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_items(folder: Path, request: Request, wanted: Format) -> None:
+    sources = load_sources()
+    items = [(split, index) for split in SPLITS for index in range(getattr(request, split))]
+    origins: list[Origin] = []
+    for split, index in track(items, "writing the digits", console=Console(stderr=True), transient=True):
+        chance = np.random.SeedSequence(request.seed, spawn_key=(SPLITS.index(split), index))
+        item = Item(folder, sources[split], index, request.image_size, np.random.default_rng(chance))
+        origins.append(wanted.write(item))
+    if wanted.entry != ".":
+        write_data_yaml(folder / wanted.entry)
+    write_record(folder, request, origins)
