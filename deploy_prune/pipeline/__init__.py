@@ -1,0 +1,1 @@
+"""Where core and edges meet: recipe, stages and the resumable run store."""

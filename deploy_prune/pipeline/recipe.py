@@ -1,0 +1,156 @@
+"""The recipe of a run: a YAML file, validated whole before anything starts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from deploy_prune.errors import InputError
+from deploy_prune.pipeline.mistakes import describe_mistakes
+
+
+class _Section(pydantic.BaseModel):
+    """Settings that cannot change after reading, take no unknown key, and turn no text into a number."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataRecipe(_Section):
+    """The images: ``name: digits`` writes the embedded ones, ``path`` points at the user's own data set."""
+
+    name: Literal["digits"] | None = None
+    path: str | None = None
+    train: int = pydantic.Field(default=1000, ge=1)  # images to write
+    val: int = pydantic.Field(default=200, ge=1)
+    image_size: int = pydantic.Field(default=160, ge=32)  # pixels, square
+    seed: int = 0
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> "DataRecipe":
+        if (self.name is None) == (self.path is None):
+            raise ValueError("give exactly one of 'name' (embedded images) and 'path' (your own data set)")
+        written = {"train", "val", "seed"} & self.model_fields_set
+        if self.path is not None and written:
+            raise ValueError(
+                f"{', '.join(sorted(written))}: only for 'name'; your own data set has its sizes"
+            )
+        return self
+
+
+class TrainRecipe(_Section):
+    """Training of the dense model; 0 epochs takes the model's weights as they are.
+
+    What is None is as the task's own schedule has it (see ``deploy_prune.tasks.schedule``).
+    """
+
+    epochs: int = pydantic.Field(default=30, ge=0)
+    batch: int | None = pydantic.Field(default=None, ge=1)
+    lr0: float | None = pydantic.Field(default=None, gt=0)
+    mosaic: float | None = pydantic.Field(default=None, ge=0, le=1)
+    fliplr: float | None = pydantic.Field(default=None, ge=0, le=1)
+
+    def changes(self) -> dict[str, float]:
+        """The schedule's settings that the recipe changes."""
+        return self.model_dump(exclude={"epochs", "distil"}, exclude_none=True)
+
+
+class BudgetRecipe(_Section):
+    """What the pruned model may take: a latency, or the dense model's latency divided by a speed-up."""
+
+    speedup: float | None = pydantic.Field(default=None, gt=1)
+    latency_ms: float | None = pydantic.Field(default=None, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _one_budget(self) -> "BudgetRecipe":
+        if (self.speedup is None) == (self.latency_ms is None):
+            raise ValueError("give exactly one of 'speedup' and 'latency_ms' (null takes the other one away)")
+        return self
+
+
+class FinetuneRecipe(TrainRecipe):
+    """Training of the pruned model; ``distil`` takes the dense model as teacher."""
+
+    epochs: int = pydantic.Field(default=15, ge=0)
+    distil: bool = False
+
+
+class ExportRecipe(_Section):
+    """The ONNX file and its check against the PyTorch module."""
+
+    parity_images: int = pydantic.Field(default=8, ge=1)  # real training images on which the two are compared
+
+
+class Recipe(_Section):
+    """Everything that decides what a run does; equal recipes on one machine give equal runs."""
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # of the run's folder and its files
+    task: Literal["detect", "segment"]
+    model: str  # a file or name that the task's framework knows
+    data: DataRecipe
+    train: TrainRecipe = TrainRecipe()
+    budget: BudgetRecipe
+    profile: str = "cpu-onnxruntime"  # name or path of a hardware profile
+    importance: Literal["l1", "l2"] = "l2"
+    finetune: FinetuneRecipe = FinetuneRecipe()
+    export: ExportRecipe = ExportRecipe()
+    seed: int = 0
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and validate a recipe.
+
+    Args:
+        path: the YAML file.
+        overrides: ``key=value`` texts that replace single values, dotted for sections (``train.epochs=3``);
+            the value is read as YAML.
+
+    Raises:
+        InputError: the file is missing or unreadable, or has mistakes; then all of them, one per line.
+    """
+    settings = _read_mapping(path)
+    for override in overrides:
+        _apply_override(settings, override)
+    try:
+        return Recipe.model_validate(settings)
+    except pydantic.ValidationError as error:
+        lines = [f"{path}: {mistake}" for mistake in describe_mistakes(error, Recipe)]
+        raise InputError("\n".join(lines)) from None
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the recipe as a YAML file that ``read_recipe`` gives back equal."""
+    settings = json.loads(recipe.model_dump_json(exclude_unset=True))
+    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"recipe {path} does not exist; expected the path of a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(settings, Mapping):
+        raise InputError(f"recipe {path}: expected a mapping of keys, got {type(settings).__name__}")
+    return dict(settings)
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"override {override!r}: expected key=value, for example train.epochs=3")
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = settings.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise InputError(f"override {override!r}: {section!r} is {inner!r} in the recipe, not a section")
+        settings = inner
+    try:
+        settings[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"override {override!r}: {text!r} is not a YAML value") from None

@@ -1,0 +1,139 @@
+"""Recipes: what they accept, and the exact line for every mistake."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy_prune.errors import InputError
+from deploy_prune.pipeline.recipe import read_recipe, write_recipe
+
+GOOD = {
+    "name": "tiny",
+    "task": "detect",
+    "model": "yolov8n.yaml",
+    "data": {"name": "digits", "train": 4},
+    "budget": {"speedup": 2},
+}
+
+
+def write(path, **changes):
+    settings = {key: value for key, value in {**GOOD, **changes}.items() if value is not ...}
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def mistakes(path, *overrides):
+    with pytest.raises(InputError) as caught:
+        read_recipe(path, overrides)
+    return [line.removeprefix(f"{path}: ") for line in str(caught.value).splitlines()]
+
+
+def test_a_good_recipe_has_its_values_and_defaults(tmp_path):
+    recipe = read_recipe(write(tmp_path / "r.yaml"))
+    assert (recipe.budget.speedup, recipe.budget.latency_ms) == (2.0, None)
+    assert (recipe.data.train, recipe.data.val, recipe.profile) == (4, 200, "cpu-onnxruntime")
+
+
+def test_a_written_recipe_reads_back_equal(tmp_path):
+    recipe = read_recipe(write(tmp_path / "r.yaml"), ["finetune.distil=true"])
+    write_recipe(recipe, tmp_path / "again.yaml")
+    assert read_recipe(tmp_path / "again.yaml") == recipe
+
+
+def test_overrides_replace_single_values(tmp_path):
+    recipe = read_recipe(
+        write(tmp_path / "r.yaml"), ["train.epochs=3", "budget.speedup=null", "budget.latency_ms=4.5"]
+    )
+    assert (recipe.train.epochs, recipe.budget.speedup, recipe.budget.latency_ms) == (3, None, 4.5)
+
+
+def test_own_data_needs_a_path_alone(tmp_path):
+    recipe = read_recipe(write(tmp_path / "r.yaml", data={"path": "mine.yaml", "image_size": 640}))
+    assert (recipe.data.path, recipe.data.image_size) == ("mine.yaml", 640)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"budgets": 1}, "budgets: unknown key, did you mean 'budget'?"),
+        ({"train": {"epoch": 3}}, "train.epoch: unknown key, did you mean 'epochs'?"),
+        ({"train": {"zzz": 3}}, "train.zzz: unknown key; known keys: epochs, batch, lr0, mosaic, fliplr"),
+        ({"train": {"epochs": "three"}}, "train.epochs: expected a whole number, got 'three'"),
+        ({"train": {"epochs": True}}, "train.epochs: expected a whole number, got True"),
+        ({"train": {"epochs": -1}}, "train.epochs: expected greater than or equal to 0, got -1"),
+        ({"train": 3}, "train: expected a mapping of keys, got 3"),
+        ({"model": 8}, "model: expected a text, got 8"),
+        ({"model": ...}, "model: this key is required and missing"),
+        ({"task": "detct"}, "task: expected 'detect' or 'segment', got 'detct'"),
+        ({"finetune": {"distil": "yes"}}, "finetune.distil: expected true or false, got 'yes'"),
+        ({"budget": {"speedup": "fast"}}, "budget.speedup: expected a number, got 'fast'"),
+        ({"budget": {"speedup": 0.5}}, "budget.speedup: expected greater than 1, got 0.5"),
+        ({"budget": {"speedup": float("inf")}}, "budget.speedup: expected a finite number, got inf"),
+        (
+            {"budget": {"speedup": 2, "latency_ms": 3}},
+            "budget: give exactly one of 'speedup' and 'latency_ms' (null takes the other one away)",
+        ),
+        (
+            {"data": {}},
+            "data: give exactly one of 'name' (embedded images) and 'path' (your own data set)",
+        ),
+        (
+            {"data": {"path": "mine.yaml", "train": 3}},
+            "data: train: only for 'name'; your own data set has its sizes",
+        ),
+        (
+            {"name": "../elsewhere"},
+            "name: expected letters, digits, '.', '_' or '-', beginning with a letter or digit, "
+            "got '../elsewhere'",
+        ),
+    ],
+)
+def test_each_mistake_is_one_clear_line(tmp_path, changes, line):
+    assert mistakes(write(tmp_path / "r.yaml", **changes)) == [line]
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path):
+    path = write(tmp_path / "r.yaml", task="x", seed="y", finetune={"epoch": 1})
+    assert [line.split(":")[0] for line in mistakes(path)] == ["task", "finetune.epoch", "seed"]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("train.epochs", "override 'train.epochs': expected key=value, for example train.epochs=3"),
+        (
+            "model.epochs=3",
+            "override 'model.epochs=3': 'model' is 'yolov8n.yaml' in the recipe, not a section",
+        ),
+        ("train.epochs=[", "override 'train.epochs=[': '[' is not a YAML value"),
+        ("train.epoch=3", "train.epoch: unknown key, did you mean 'epochs'?"),
+    ],
+)
+def test_a_bad_override_is_one_clear_line(tmp_path, override, line):
+    assert mistakes(write(tmp_path / "r.yaml"), override) == [line]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, "recipe {path} does not exist; expected the path of a YAML file"),
+        (b"a: [", "recipe {path} is not valid YAML: while parsing"),
+        (b"\xff\xfe\x00", "recipe {path} cannot be read: 'utf-8' codec"),
+        (b"- a\n", "recipe {path}: expected a mapping of keys, got list"),
+        (b"", "recipe {path}: expected a mapping of keys, got NoneType"),
+    ],
+)
+def test_an_unreadable_file_is_one_clear_line(tmp_path, content, line):
+    path = tmp_path / "r.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_recipe(path)
+    assert str(caught.value).startswith(line.format(path=path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "pipelines").glob("*.yaml")), ids=str)
+def test_shipped_recipes_are_valid(path):
+    assert read_recipe(path).name == path.stem
