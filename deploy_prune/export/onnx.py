@@ -1,0 +1,86 @@
+"""Write plain PyTorch modules as ONNX files that boards can read."""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deploy_prune.errors import ExportError, MissingDependencyError
+
+# ONNX Runtime 1.19, the newest for Python 3.8 boards, reads IR 10 and no later one.
+NEWEST_IR = 10
+
+
+def export_onnx(
+    model: nn.Module,
+    example_inputs: Tensor,
+    path: Path,
+    *,
+    opset: int = 17,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write ``model`` in eval mode as one ONNX file of the fixed input shape of ``example_inputs`` (n, ...).
+
+    The TorchScript-based exporter is used because it names nodes after modules (``/layer1/conv1/Conv``), so that
+    measured times find their layer. The module's own mode is restored. The file appears whole or not at all.
+
+    Args:
+        model: the module to export.
+        example_inputs: one input; its shape becomes the file's input shape.
+        path: where the file goes; its folder is made.
+        opset: 18 or less, for the kernels of the runtimes in use.
+        metadata: written into the file as its properties.
+
+    Raises:
+        ExportError: the module cannot be traced or simplified.
+        MissingDependencyError: onnx or onnxslim is not installed.
+    """
+    onnx, slim = _require_onnx()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    was_training = model.training
+    model.eval()
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        raw = Path(folder) / "raw.onnx"
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # deprecation of this exporter; tracer notes on static shapes
+                torch.onnx.export(model, (example_inputs,), str(raw), opset_version=opset, dynamo=False,
+                                  input_names=["input"])  # fmt: skip
+            exported = slim(onnx.load(raw))
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ExportError(
+                f"{type(model).__name__} cannot be exported to ONNX opset {opset}: {reason}"
+            ) from error
+        finally:
+            model.train(was_training)
+        exported.ir_version = min(exported.ir_version, NEWEST_IR)
+        set_metadata(exported, metadata or {})
+        onnx.save(exported, raw)
+        raw.replace(path)
+    return path
+
+
+def set_metadata(exported: Any, metadata: Mapping[str, str]) -> None:
+    """Add ``metadata`` to the properties of an ``onnx.ModelProto``, in place; same keys are overwritten."""
+    kept = {entry.key: entry.value for entry in exported.metadata_props} | dict(metadata)
+    del exported.metadata_props[:]
+    for key, value in kept.items():
+        exported.metadata_props.add(key=key, value=value)
+
+
+def _require_onnx() -> tuple[Any, Any]:
+    try:
+        import onnx
+        import onnxslim
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"export needs the package {error.name}; run: pip install 'deploy_prune[onnx]'"
+        ) from error
+    logging.getLogger("onnxslim").setLevel(logging.ERROR)
+    return onnx, onnxslim.slim

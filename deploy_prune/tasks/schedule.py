@@ -1,0 +1,68 @@
+"""How long and how hard to train: the settings of one training run."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Settings of one run, named as Ultralytics names them (``ema_tau`` and ``distill`` excepted).
+
+    Attributes:
+        optimizer: name of the optimizer; never ``auto``, which would ignore ``lr0``.
+        lr0: learning rate after warm-up; it falls along a cosine to ``lr0 * lrf``.
+        lrf: last learning rate as a fraction of ``lr0``.
+        momentum: momentum, or the first beta of Adam.
+        weight_decay: L2 penalty per step on weights (not on biases and norms).
+        warmup_epochs: epochs over which the learning rate rises from zero.
+        batch: images per optimizer step.
+        ema_tau: optimizer steps over which the averaged weights, which are the result, begin to remember;
+            Ultralytics' 2000 suits runs of many thousand steps.
+        mosaic: probability of joining four images into one.
+        close_mosaic: last epochs without mosaic.
+        scale: images are zoomed by a factor in 1 ± ``scale``.
+        translate: and moved by up to this fraction of their size.
+        fliplr: probability of a left-right mirror; zero where things are not their own mirror image (digits).
+        hsv_h: change of hue, a fraction.
+        hsv_s: change of saturation, a fraction.
+        hsv_v: change of brightness, a fraction.
+        distill: weight of the feature distance to the teacher, if there is one.
+    """
+
+    optimizer: str = "AdamW"
+    lr0: float = 2e-3
+    lrf: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 2.0
+    batch: int = 16
+    ema_tau: float = 200.0
+    mosaic: float = 0.0
+    close_mosaic: int = 0
+    scale: float = 0.2
+    translate: float = 0.1
+    fliplr: float = 0.0
+    hsv_h: float = 0.015
+    hsv_s: float = 0.4
+    hsv_v: float = 0.3
+    distill: float = 6.0
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the settings as Ultralytics' own training arguments."""
+        settings = asdict(self)
+        settings["dis"] = settings.pop("distill")
+        del settings["ema_tau"]
+        return settings | {
+            "nbs": self.batch,  # one optimizer step per batch: no gradient is carried over an epoch's end
+            "warmup_bias_lr": 0.0,
+            "cos_lr": True,
+        }
+
+    def ema_decay(self, steps: int) -> float:
+        """Return how much of the averaged weights stays at the given optimizer step."""
+        return 0.9999 * (1 - math.exp(-steps / self.ema_tau))
+
+
+TRAINING = Schedule()
+FINETUNING = Schedule(lr0=1e-3, warmup_epochs=1.0)

@@ -1,0 +1,70 @@
+"""The one interface that the pipeline knows of a task; each adapter in this folder fills it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rich.progress import Progress
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A task's score on its validation data; ``value`` is a fraction, larger is better."""
+
+    name: str
+    value: float
+
+
+class Task(Protocol):
+    """A network's purpose together with its data. Images are RGB, float32 in [0, 1], of shape (n, 3, H, W).
+
+    No method changes the module it is given. Training may be killed at any moment: the same call with the
+    same ``out_dir`` goes on where it stopped and ends with the same weights.
+    """
+
+    @property
+    def name(self) -> str:
+        """What is done, in one word: ``"detect"``."""
+
+    @property
+    def metric_name(self) -> str:
+        """What :meth:`evaluate` measures: ``"mAP50-95"``."""
+
+    def build(self) -> nn.Module:
+        """Return the untrained network, the same one for the same seed."""
+
+    def example_inputs(self) -> Tensor:
+        """Return one input of shape (1, 3, H, W), as the tracer and the exporter need it."""
+
+    def train(
+        self, model: nn.Module, out_dir: Path, *, epochs: int, progress: Progress | None = None
+    ) -> nn.Module:
+        """Return ``model`` trained for ``epochs`` passes over the data; ``out_dir`` keeps the state."""
+
+    def finetune(
+        self,
+        model: nn.Module,
+        out_dir: Path,
+        *,
+        epochs: int,
+        teacher: nn.Module | None = None,
+        progress: Progress | None = None,
+    ) -> nn.Module:
+        """Return a pruned ``model`` retrained, no channel added; ``teacher`` is the dense network, if any."""
+
+    def evaluate(self, model: nn.Module | Path) -> Metric:
+        """Return the score of a module, or of an ``.onnx`` file, on the validation data."""
+
+    def calibration_inputs(self, n: int) -> Tensor:
+        """Return ``n`` training images of shape (n, 3, H, W), exactly as the network receives them."""
+
+    def export_onnx(self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None) -> Path:
+        """Write ``model`` as one ONNX file of fixed shape (1, 3, H, W) and return its path."""
+
+    def save(self, model: nn.Module, path: Path) -> Path:
+        """Write ``model``, structure and float32 weights, in the format that the task's own library loads."""
+
+    def load(self, path: Path) -> nn.Module:
+        """Return what :meth:`save` wrote."""
