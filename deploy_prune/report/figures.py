@@ -1,0 +1,28 @@
+"""Numbers as people read them, the same in the terminal, on the page and in the plots."""
+
+
+def milliseconds(value_ms: float) -> str:
+    """``5.43 ms``; three significant digits, no less than 0.01."""
+    digits = 2 if value_ms < 10 else 1 if value_ms < 100 else 0
+    return f"{value_ms:.{digits}f} ms"
+
+
+def count(value: int) -> str:
+    """``4.37 G``, ``3.01 M``, ``812``."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.2f} {unit}"
+    return str(value)
+
+
+def size(value_bytes: int) -> str:
+    """``11.65 MiB``, ``812 B``."""
+    for unit, scale in (("MiB", 2**20), ("KiB", 2**10)):
+        if value_bytes >= scale:
+            return f"{value_bytes / scale:.2f} {unit}"
+    return f"{value_bytes} B"
+
+
+def ratio(value: float) -> str:
+    """``2.07×``."""
+    return f"{value:.2f}×"

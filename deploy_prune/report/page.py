@@ -1,0 +1,54 @@
+"""report.md: the table, the pictures, and everything needed to judge them."""
+
+from collections.abc import Iterable, Sequence
+
+from deploy_prune.report import figures
+from deploy_prune.report.plots import PLOTS
+from deploy_prune.report.result import Result
+from deploy_prune.report.table import result_rows, summary_lines
+
+
+def write_page(result: Result) -> str:
+    """The text of report.md; the pictures lie beside it."""
+    parts = [
+        f"# {result.model}, {result.task}: dense and pruned on {result.profile.name}",
+        result_markdown(result),
+        *(f"![{title}]({name})" for name, (title, _) in PLOTS.items()),
+        "## Predicted and measured",
+        "Every plan that the closed loop tried, in order.",
+        _table(("round", "predicted", "measured"), _round_rows(result)),
+        "## What it cost",
+        _table((result.dense.metric.name, "of", "value"), _metric_rows(result)),
+        f"The pruned ONNX file and the PyTorch module differ by at most {result.parity.max_abs:.2g} "
+        f"(mean {result.parity.mean_abs:.2g}) in any output on {result.parity.images} real images.",
+        "## What could not be pruned",
+        _table(("channels", "reason"), [(frozen.name, frozen.reason) for frozen in result.frozen]),
+        "## Conditions",
+        _table(("condition", "value"), [(key, str(value)) for key, value in result.conditions.items()]),
+        "## Files",
+        _table(("kind", "path", "sha256"), [(a.kind, a.path, a.sha256) for a in result.artifacts]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def result_markdown(result: Result) -> str:
+    """The result's table and its sentences as Markdown."""
+    rows = [(row.what, row.dense, row.pruned, row.change) for row in result_rows(result)]
+    return _table(("", "dense", "pruned", "change"), rows) + "\n\n" + "  \n".join(summary_lines(result))
+
+
+def _round_rows(result: Result) -> list[tuple[str, str, str]]:
+    return [
+        (str(number), figures.milliseconds(one.predicted_ms), figures.milliseconds(one.measured_ms))
+        for number, one in enumerate(result.rounds, start=1)
+    ]
+
+
+def _metric_rows(result: Result) -> list[tuple[str, str, str]]:
+    forms = {"pytorch": "PyTorch module", "onnx": "ONNX file"}
+    return [(step.stage, forms[step.form], f"{step.value:.4f}") for step in result.metric_steps]
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,186 @@
+"""What a run found: the one value that report.json holds and every table and plot is drawn from."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pydantic
+
+from deploy_prune.errors import InputError
+
+SCHEMA: Final = 1  # raised whenever a key of report.json changes its name or meaning
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileName:
+    """The hardware profile that was measured under, and the machine it was measured on."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class BudgetOutcome:
+    """The latency allowed, and whether the pruned model's median keeps it.
+
+    ``speedup`` is what was asked for when the budget was given as one; ``latency_ms`` is then the dense
+    model's median divided by it. ``share`` is the pruned model's median divided by ``latency_ms``.
+    """
+
+    latency_ms: float
+    speedup: float | None
+    share: float
+    met: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class LatencySummary:
+    """Milliseconds per inference, of ``n`` raw samples."""
+
+    median: float
+    p90: float
+    p99: float
+    iqr: float
+    n: int
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricValue:
+    """The task's score; larger is better."""
+
+    name: str
+    value: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """One of the two models: dense or pruned. Latency, size and metric are those of its ONNX file."""
+
+    latency_ms: LatencySummary
+    macs: int
+    params: int
+    size_bytes: int
+    metric: MetricValue
+
+
+@dataclasses.dataclass(frozen=True)
+class Speedup:
+    """Dense latency divided by pruned latency, from a paired comparison, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    verdict: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One plan of the closed loop: what the latency model said, and what the device said."""
+
+    predicted_ms: float
+    measured_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A file that the run made; ``path`` is relative to the run's folder."""
+
+    kind: str
+    path: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenChannels:
+    """Channels that could not be removed, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Width:
+    """How many of a group's units were kept."""
+
+    name: str
+    dense: int
+    kept: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerTime:
+    """Milliseconds that the runtime's own profile gives a layer's nodes, before and after."""
+
+    name: str
+    dense_ms: float
+    pruned_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricStep:
+    """The metric after a stage, of the PyTorch module or of the ONNX file (``form``)."""
+
+    stage: str
+    form: Literal["pytorch", "onnx"]
+    value: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityCheck:
+    """Difference between the outputs of the pruned PyTorch module and its ONNX file on real images."""
+
+    max_abs: float
+    mean_abs: float
+    images: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Everything a run found. ``mac_reduction`` is dense MACs / pruned MACs; it is no speed-up.
+
+    ``speed_efficiency`` is ``speedup.value / mac_reduction``: the share of the saved arithmetic that became
+    saved time. ``metric_loss`` is the dense ONNX file's metric minus the pruned one's.
+    """
+
+    schema: Literal[1]
+    model: str
+    task: str
+    profile: ProfileName
+    conditions: dict[str, Any]
+    budget: BudgetOutcome
+    dense: Subject
+    pruned: Subject
+    speedup: Speedup
+    mac_reduction: float
+    speed_efficiency: float
+    metric_loss: float
+    rounds: tuple[Round, ...]
+    artifacts: tuple[Artifact, ...]
+    frozen: tuple[FrozenChannels, ...]
+    widths: tuple[Width, ...]
+    layers: tuple[LayerTime, ...]
+    metric_steps: tuple[MetricStep, ...]
+    parity: ParityCheck
+
+    def to_json(self) -> str:
+        """The text of report.json."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def read_result(path: Path) -> Result:
+    """Read a report.json.
+
+    Raises:
+        InputError: the file is missing, is not JSON, or is not of this schema.
+    """
+    try:
+        return pydantic.TypeAdapter(Result).validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"report {path} cannot be read: {error.strerror}") from None
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(
+            f"{path} is not a report of schema {SCHEMA}: {where}: {first['msg']}; make it again with the run"
+        ) from None
