@@ -1,0 +1,1 @@
+"""Which indices of a network's parameters live and die together."""

@@ -1,0 +1,76 @@
+"""Leave a model as it was found: attributes, training flags, buffers, random states and global switches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from deploy_prune.graph.attributes import Attribute, TracedInt
+
+_KEPT_APART = frozenset({"training", "_parameters", "_buffers", "_modules"})
+
+
+@contextmanager
+def preserved(model: nn.Module) -> Iterator[None]:
+    """On exit every module's attributes, training flag and buffers, and all random states, are as on entry."""
+    attributes = {module: dict(module.__dict__) for module in model.modules()}
+    buffers = {b: (b._version, b.clone()) for b in model.buffers()}
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for module, found in attributes.items():
+            module.__dict__.clear()
+            module.__dict__.update(found)
+        with torch.no_grad():
+            for buffer, (version, content) in buffers.items():
+                if buffer._version != version:
+                    buffer.copy_(content)
+
+
+def enter_mode(model: nn.Module, training: bool) -> None:
+    """Train or eval mode; batch norms stay in eval, so that their statistics do not move and any batch size works."""
+    model.train(training)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.train(False)
+
+
+def trace_attributes(model: nn.Module) -> dict[Attribute, int]:
+    """Put a :class:`TracedInt` for every integer attribute of the model's own modules; returns their values.
+
+    Modules of ``torch.nn`` are left out: surgery sets their sizes from their weights.
+    """
+    found: dict[Attribute, int] = {}
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith("torch.nn."):
+            continue
+        for key, value in list(module.__dict__.items()):
+            if key.startswith("_") or key in _KEPT_APART:
+                continue
+            traced = _traced(value, Attribute(name, (key,)), found)
+            if traced is not value:
+                module.__dict__[key] = traced
+    return found
+
+
+def _traced(value: Any, attribute: Attribute, found: dict[Attribute, int]) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and type(value) is int:
+        found[attribute] = value
+        return TracedInt(value, attribute)
+    if type(value) in (tuple, list) and value and all(type(v) is int for v in value):
+        path = attribute.path
+        return type(value)(_traced(v, Attribute(attribute.module, (*path, k)), found) for k, v in enumerate(value))
+    return value

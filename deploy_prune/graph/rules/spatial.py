@@ -1,0 +1,62 @@
+"""Operators on the trailing spatial axes of (N, C, …): pooling, padding, resizing. Channels pass through."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from deploy_prune.graph.rules.table import Call, rule
+from deploy_prune.graph.values import Block, Value
+
+NAMES = """
+    max_pool1d max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d
+    adaptive_avg_pool1d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
+    adaptive_max_pool3d mkldnn_max_pool2d reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
+    replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d upsample_nearest3d
+    _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d
+    upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
+    grid_sampler_2d grid_sampler_3d
+""".split()
+
+
+@rule(*NAMES)
+def spatial(call: Call) -> list[Value]:
+    """Axes before the spatial ones keep their atoms; atoms along a spatial axis are frozen.
+
+    How many axes are spatial stands in the operator's name (``…2d``).
+    """
+    value = call.args[0]
+    found = re.search(r"(\d)d", call.name)
+    assert found is not None
+    first_spatial = value.ndim - int(found.group(1))
+    for other in call.values()[1:]:
+        call.facts.freeze(other.atoms(), f"steers {call.name}")
+    for block in value.blocks:
+        if max(block.axes) >= first_spatial:
+            call.facts.freeze(block.atoms, f"{call.name} works along its axis")
+    passing = tuple(b for b in value.blocks if max(b.axes) < first_spatial)
+    return [Value(shape, passing) for shape in call.outputs]
+
+
+@rule("constant_pad_nd")
+def pad(call: Call) -> list[Value]:
+    """Padded indices join the axis as atoms that stay; ``pad`` lists (before, after) from the last axis on."""
+    value, padding = call.args[0], call.args[1]
+    blocks = []
+    for block in value.blocks:
+        atoms = block.atoms
+        for k, axis in enumerate(block.axes):
+            place = 2 * (value.ndim - 1 - axis)
+            before, after = padding[place : place + 2] if place < len(padding) else (0, 0)
+            if before < 0 or after < 0 or ((before or after) and len(block.axes) > 1):
+                call.facts.freeze(atoms, "is cropped, or padded while split over several axes")
+                atoms = np.empty(0, np.int64)
+                break
+            if before or after:
+                new = call.facts.fresh(before + after)
+                call.facts.freeze(new, "is padding")
+                atoms = np.concatenate([new[:before], atoms, new[before:]], axis=k)
+        if atoms.size:
+            blocks.append(Block(block.axes, atoms))
+    return [Value(call.shape, tuple(blocks))]

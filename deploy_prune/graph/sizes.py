@@ -1,0 +1,134 @@
+"""What calls in the user's code say about sizes: ``view``, ``split``, slices and new tensors with their arguments.
+
+Below this level C++ sees plain numbers. Here a number is a literal, a module's attribute, a size read from a tensor, or
+an expression of these, and each becomes an equation on the axis that it sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from deploy_prune.graph.attributes import AxisSize, TracedInt, expression_of
+from deploy_prune.graph.values import Block, Facts, Value
+
+ValueOf = Callable[[torch.Tensor], Value]
+SetValue = Callable[[torch.Tensor, Value], None]
+
+_RESIZING = {"view", "reshape", "expand", "broadcast_to"}
+_CREATING = {"zeros", "ones", "empty", "full", "rand", "randn", "new_zeros", "new_ones", "new_empty", "new_full"}
+_SPLITTING = {"split", "split_with_sizes"}
+
+
+def traced_shape(value: Value, shape: Sequence[int]) -> torch.Size:
+    """``shape`` in which tracked axes are integers that remember which axis they measure."""
+    sizes: list[int] = list(shape)
+    for block in value.blocks:
+        for k, axis in enumerate(block.axes):
+            sizes[axis] = TracedInt(int(sizes[axis]), AxisSize(block.atoms, k))
+    return torch.Size(sizes)
+
+
+def observe(facts: Facts, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any,
+            value_of: ValueOf, set_value: SetValue) -> Any:  # fmt: skip
+    """Record what one call says about sizes; returns what the user's code shall see as its result."""
+    name = getattr(function, "__name__", "")
+    if function == torch.Tensor.shape.__get__:  # type: ignore[attr-defined]
+        return traced_shape(value_of(args[0]), result)
+    if name == "size" and args and isinstance(args[0], torch.Tensor):
+        return _size(value_of(args[0]), args, kwargs, result)
+    if name in _RESIZING and isinstance(result, torch.Tensor):
+        _equate(facts, value_of(result), _sizes(args[1:], kwargs))
+    elif name == "unflatten":
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else 0) % args[0].ndim
+        _equate(facts, value_of(result), _sizes([kwargs.get("sizes", args[-1])], {}), first=dim)
+    elif name in _SPLITTING:
+        _split(facts, args, kwargs, result, value_of)
+    elif name == "__getitem__":
+        _getitem(facts, value_of(args[0]), args[1])
+    elif name == "narrow":
+        dim, start, length = (*args[1:], *(kwargs[k] for k in ("dim", "start", "length")[len(args) - 1 :]))
+        _prefix(facts, value_of(args[0]), dim, start)
+        _equate(facts, value_of(result), [length], first=dim % result.ndim)
+    elif name in _CREATING and isinstance(result, torch.Tensor):
+        _create(facts, args[1:] if name.startswith("new_") else args, kwargs, result, set_value)
+    return result
+
+
+def _size(value: Value, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+    shape = traced_shape(value, value.shape)
+    dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    return shape if dim is None else shape[dim] if isinstance(dim, int) else result
+
+
+def _sizes(args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+    """The sizes that a call gives, as ``f(2, 3)``, ``f((2, 3))`` or ``f(shape=(2, 3))``."""
+    given = kwargs.get("shape", kwargs.get("size", args))
+    if len(given) and isinstance(given[0], (list, tuple)):
+        given = given[0]
+    return [s for s in given] if all(isinstance(s, int) for s in given) else []
+
+
+def _equate(facts: Facts, value: Value, sizes: Sequence[Any], first: int = 0) -> None:
+    for axis, size in enumerate(sizes, first):
+        expression = expression_of(size)
+        if expression is not None and size != -1:
+            facts.equate_size(value, axis, expression)
+
+
+def _split(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], result: Sequence[torch.Tensor],
+           value_of: ValueOf) -> None:  # fmt: skip
+    named = kwargs.get("split_size_or_sections", kwargs.get("split_size", kwargs.get("split_sizes")))
+    sizes = args[1] if len(args) > 1 else named
+    dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
+    for k, piece in enumerate(result):
+        _equate(facts, value_of(piece), [sizes if isinstance(sizes, int) else sizes[k]], first=dim % piece.ndim)
+
+
+def _getitem(facts: Facts, value: Value, index: Any) -> None:
+    items = index if isinstance(index, tuple) else (index,)
+    axis = 0
+    consumed = sum(1 for i in items if i is not None and i is not Ellipsis)
+    for item in items:
+        if item is None:
+            continue
+        if item is Ellipsis:
+            axis += value.ndim - consumed
+            continue
+        if isinstance(item, slice):
+            _prefix(facts, value, axis, item.start)
+            _prefix(facts, value, axis, item.stop)
+        axis += item.ndim if isinstance(item, torch.Tensor) and item.dtype == torch.bool else 1
+
+
+def _prefix(facts: Facts, value: Value, axis: int, bound: Any) -> None:
+    """A slice bound counts the indices before it (negative: after it); these must still be as many after removal."""
+    expression = expression_of(bound)
+    block = value.block_at(axis) if value.ndim else None
+    size = value.shape[axis] if value.ndim else 0
+    if expression is None or block is None or bound == 0 or bound >= size:
+        return
+    k = block.axes.index(axis % value.ndim)
+    counted = np.arange(size)[:bound] if bound > 0 else np.arange(size)[bound:]
+    if bound < 0:
+        expression = -bound if isinstance(expression, int) else None
+    part = Block(block.axes, np.take(block.atoms, counted, axis=k))
+    if expression is None:
+        facts.freeze(part.atoms, "is cut by a computed negative bound")
+    else:
+        facts.equate_size(Value(part.atoms.shape, (Block(tuple(range(part.atoms.ndim)), part.atoms),)), k, expression)
+
+
+def _create(facts: Facts, args: Sequence[Any], kwargs: dict[str, Any], result: torch.Tensor, set_value: SetValue) -> None:
+    """A new tensor sized by an attribute or another tensor's axis gets atoms there, so that it shrinks with it."""
+    sizes = _sizes(args, kwargs)
+    axes = [a for a, s in enumerate(sizes[: result.ndim]) if isinstance(s, TracedInt) and s > 1]
+    if axes and len(sizes) >= result.ndim:
+        value = Value(tuple(result.shape), tuple(Block((a,), facts.fresh(result.shape[a])) for a in axes))
+        for axis in axes:
+            facts.equate_size(value, axis, sizes[axis].expression)
+        set_value(result, value)
+

@@ -1,0 +1,281 @@
+"""Run a model and listen: from a module and its inputs to :class:`~deploy_prune.graph.values.Facts`.
+
+A ``TorchDispatchMode`` sees every ATen operator of an eager run, so any Python control flow works; a
+``TorchFunctionMode`` sees sizes before C++ turns them into plain numbers. Nothing of either stays behind.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from deploy_prune.errors import ForwardError
+from deploy_prune.graph.attributes import Attribute, TracedInt
+from deploy_prune.graph.preserve import enter_mode, preserved, trace_attributes
+from deploy_prune.graph.rules import RULES, Call
+from deploy_prune.graph.rules.elementwise import elementwise
+from deploy_prune.graph.sizes import observe
+from deploy_prune.graph.values import Facts, Place, Value
+
+Inputs = Any
+"""A tensor, a tuple or list of positional arguments, or a dict of keyword arguments."""
+
+
+@dataclass
+class Trace:
+    """What the runs of a model showed: its facts, and the value of every integer attribute that was followed."""
+
+    facts: Facts
+    attributes: dict[Attribute, int] = field(default_factory=dict)
+
+
+def call_model(model: Callable[..., Any], inputs: Inputs) -> Any:
+    """``model(*inputs)`` for tuples and lists, ``model(**inputs)`` for dicts, else ``model(inputs)``."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+
+
+def trace(
+    model: nn.Module,
+    example_inputs: Inputs,
+    *,
+    forward_fn: Callable[[nn.Module, Inputs], Any] | None = None,
+    output_transform: Callable[[Any], Any] | None = None,
+) -> Trace:
+    """Run the model in eval and in train mode and collect what both say.
+
+    Args:
+        model: any module; it is left exactly as it was.
+        example_inputs: see :data:`Inputs`.
+        forward_fn: ``forward_fn(model, inputs)`` in place of a plain call.
+        output_transform: picks from the model's output what must keep its shape; by default all of it.
+
+    Raises:
+        ForwardError: the model fails in eval mode. A model that fails in train mode only is traced in eval mode.
+    """
+    tracer = _Tracer(model)
+    found: dict[Attribute, int] = {}
+    for training in (False, True):
+        with preserved(model), tracer.listening():
+            enter_mode(model, training)
+            found.update(trace_attributes(model))
+            mark = tracer.mark()
+            try:
+                output = (forward_fn or call_model)(model, example_inputs)
+            except Exception as error:
+                if training:
+                    tracer.roll_back(mark)
+                    continue
+                where = tracer.locate()
+                raise ForwardError(
+                    f"the model fails on the example inputs in {where}: {type(error).__name__}: "
+                    f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}; give inputs that it runs on"
+                ) from error
+            tracer.freeze_output(output_transform(output) if output_transform else output)
+    return Trace(tracer.facts, found)
+
+
+class _Tracer:
+    """Values of all live tensors, and the modules being called."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.facts = Facts(self.locate)
+        self.values: Any = WeakTensorKeyDictionary()
+        self.viewed: set[int] = set()
+        self.stack: list[str] = []
+        self.operator = ""
+        self.inside_alternative = False
+        self.modules = {id(m): n for n, m in model.named_modules()}
+        self.tensors = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Modes and hooks for the time of one run."""
+        hooks = nn.modules.module
+        with ExitStack() as stack:
+            self.stack.clear()
+            stack.enter_context(torch.no_grad())
+            stack.callback(hooks.register_module_forward_pre_hook(self._enter).remove)
+            stack.callback(hooks.register_module_forward_hook(self._leave).remove)
+            stack.enter_context(_Operators(self))
+            stack.enter_context(_Functions(self))
+            yield
+
+    def mark(self) -> tuple[int, ...]:
+        """How many facts there are now, for :meth:`roll_back`."""
+        f = self.facts
+        return tuple(len(facts) for facts in (f.unified, f.frozen, f.boxes, f.projections, f.equations))
+
+    def roll_back(self, mark: tuple[int, ...]) -> None:
+        """Forget the facts recorded since ``mark``."""
+        f = self.facts
+        for facts, length in zip((f.unified, f.frozen, f.boxes, f.projections, f.equations), mark, strict=True):
+            del facts[length:]  # type: ignore[attr-defined]
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if id(module) in self.modules:
+            self.stack.append(self.modules[id(module)])
+            if not self.inside_alternative:
+                for alternative in alternative_forwards(module):
+                    self._run_alternative(alternative, args)
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if id(module) in self.modules and self.stack:
+            self.stack.pop()
+
+    def _run_alternative(self, forward: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Hear what another forward of the module says; one that cannot run now says nothing."""
+        self.inside_alternative, mark, depth = True, self.mark(), len(self.stack)
+        try:
+            forward(*pytree.tree_map_only(torch.Tensor, torch.clone, args))
+        except Exception:
+            self.roll_back(mark)
+        finally:
+            self.inside_alternative = False
+            del self.stack[depth:]
+
+    def locate(self) -> Place:
+        """The innermost module, the operator and the line of the user's code."""
+        frame, source = sys._getframe(1), ""
+        while frame is not None:
+            path = Path(frame.f_code.co_filename)
+            if not {"torch", "deploy_prune"} & set(path.parts):
+                parts = path.parts
+                cut = parts.index("site-packages") + 1 if "site-packages" in parts else len(parts) - 1
+                source = f"{'/'.join(parts[cut:])}:{frame.f_lineno}"
+                break
+            frame = frame.f_back  # type: ignore[assignment]
+        return Place(self.stack[-1] if self.stack else "", self.operator, source)
+
+    def value_of(self, tensor: torch.Tensor) -> Value:
+        """The abstract value of a tensor; parameters and buffers are known by identity."""
+        name = self.tensors.get(id(tensor))
+        if name is not None:
+            self.facts.reached.add(name)
+            return self.facts.parameter(name, tensor.shape)
+        value = self.values.get(tensor)
+        return value if value is not None else Value(tuple(tensor.shape))
+
+    def set_value(self, tensor: torch.Tensor, value: Value) -> None:
+        """Remember the abstract value of a tensor."""
+        self.values[tensor] = value
+
+    def record(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any, before: list[Value]) -> None:
+        """Apply the operator's rule; ``before`` are the values of all tensor arguments before the call."""
+        outputs = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
+        schema = function._schema
+        if not schema.is_mutable and any(a.alias_info for a in schema.arguments):
+            self.viewed.update(t.untyped_storage()._cdata for t in outputs)
+        if not any(v.tracked for v in before):
+            return
+        self.operator = operator_name(function)
+        values = iter(before)
+        replace = lambda a: pytree.tree_map_only(torch.Tensor, lambda _: next(values), a)  # noqa: E731
+        given, named = replace(list(args)), replace(dict(kwargs))
+        rest = schema.arguments[len(given) :]
+        given += [named.pop(a.name, a.default_value if a.has_default_value() else None) for a in rest]
+        call = Call(self.facts, self.operator, tuple(given), tuple(tuple(t.shape) for t in outputs), named)
+        for tensor, value in zip(outputs, self._apply(function, call), strict=False):
+            if schema.is_mutable:
+                self._guard_write(tensor, value)
+            self.values[tensor] = value
+
+    def _apply(self, function: Any, call: Call) -> Sequence[Value]:
+        rule = RULES.get(call.name)
+        if rule is None and torch.Tag.pointwise in function.tags:
+            rule = elementwise
+        if rule is None:
+            self.facts.unknown_operator(call.name, call.values())
+            return [Value(shape) for shape in call.outputs]
+        return rule(call)
+
+    def _guard_write(self, tensor: torch.Tensor, value: Value) -> None:
+        """A write that brings new channels into memory seen through several views cannot be followed."""
+        old = {b.axes for b in self.value_of(tensor).blocks}
+        new = [b for b in value.blocks if b.axes not in old]
+        if new and tensor.untyped_storage()._cdata in self.viewed:
+            for block in new:
+                self.facts.freeze(block.atoms, "is written into a view of another tensor")
+
+    def freeze_output(self, output: Any) -> None:
+        """What reaches the output keeps its shape."""
+        self.operator = "output"
+        for path, leaf in pytree.tree_flatten_with_path(_plain(output))[0]:
+            if isinstance(leaf, torch.Tensor):
+                where = pytree.keystr(path)
+                self.facts.freeze(self.value_of(leaf).atoms(), f"reaches the model's output{' ' + where if where else ''}")
+
+
+def operator_name(function: Any) -> str:
+    """Table name of an ATen overload: ``aten.add_.Tensor`` is ``add``; other libraries keep their prefix."""
+    name = function.overloadpacket.__name__
+    if not name.startswith("__"):
+        name = name.rstrip("_")
+    return name if function.namespace in {"aten", "prims"} else f"{function.namespace}.{name}"
+
+
+def alternative_forwards(module: nn.Module) -> list[Callable[..., Any]]:
+    """Other forwards of a module (``forward_split`` beside ``forward``), to be heard as well.
+
+    Only those of the same signature that read an integer attribute which ``forward`` does not read: whoever switches
+    to them (exporters do) needs that attribute right.
+    """
+    kind = type(module)
+    code = getattr(kind.forward, "__code__", None)
+    attributes = {k for k, v in module.__dict__.items() if isinstance(v, TracedInt)}
+    if code is None or not attributes:
+        return []
+    unread = attributes - set(code.co_names)
+    found = []
+    for name in dir(kind) if unread else ():
+        other = getattr(kind, name) if name.startswith("forward_") else None
+        if inspect.isfunction(other) and unread & set(other.__code__.co_names):
+            own, expected = inspect.signature(other).parameters, inspect.signature(kind.forward).parameters
+            if list(own) == list(expected):
+                found.append(getattr(module, name))
+    return found
+
+
+def _plain(output: Any) -> Any:
+    """Containers that pytree does not know, as dicts of their attributes."""
+    if isinstance(output, (torch.Tensor, dict, list, tuple)) or not hasattr(output, "__dict__"):
+        return output
+    return dict(vars(output))
+
+
+class _Operators(TorchDispatchMode):
+    def __init__(self, tracer: _Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        before = [self.tracer.value_of(t) for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        result = func(*args, **kwargs)
+        self.tracer.record(func, args, kwargs, result, before)
+        return result
+
+
+class _Functions(TorchFunctionMode):
+    def __init__(self, tracer: _Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        tracer = self.tracer
+        return observe(tracer.facts, func, args, kwargs, result, tracer.value_of, tracer.set_value)

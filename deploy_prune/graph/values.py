@@ -1,0 +1,222 @@
+"""Abstract values: which single indices of which parameter axes a tensor's axes are made of.
+
+Every index of every parameter axis is an **atom**, one integer. A tensor's abstract value is its shape and a list of
+**blocks**; a block lays an array of atoms over some axes of the tensor. After ``view(B, h, d)`` of a channel axis, one
+block of shape ``(h, d)`` lies over two axes. Axes in no block (batch, space, tokens) do not depend on any parameter
+axis, so pruning never changes their size.
+
+Operator rules turn the values that enter an operator into the values that leave it and *record* facts in :class:`Facts`;
+they never read what was recorded before, so each rule stands alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from deploy_prune.graph.attributes import Expression
+
+Atoms = np.ndarray
+"""Integer array; each entry names one index of one parameter axis."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the user's program something happened."""
+
+    module: str
+    operator: str
+    source: str
+
+    def __str__(self) -> str:
+        """One line for reports: module, operator, file and line."""
+        return f"{self.module or 'the model'}: {self.operator}" + (f" ({self.source})" if self.source else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Atoms laid over some axes of a tensor.
+
+    Attributes:
+        axes: tensor axes, ascending, each of size > 1.
+        atoms: array whose shape is the sizes of these axes.
+    """
+
+    axes: tuple[int, ...]
+    atoms: Atoms
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """Abstract value of a tensor: its shape and disjoint blocks."""
+
+    shape: tuple[int, ...]
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def tracked(self) -> bool:
+        """Whether any axis depends on a parameter axis."""
+        return bool(self.blocks)
+
+    def block_at(self, axis: int) -> Block | None:
+        """The block that lies over ``axis``, or None."""
+        axis %= max(self.ndim, 1)
+        return next((b for b in self.blocks if axis in b.axes), None)
+
+    def atoms(self) -> Atoms:
+        """All atoms of the value, flat, possibly repeated."""
+        return np.concatenate([b.atoms.ravel() for b in self.blocks]) if self.blocks else np.empty(0, np.int64)
+
+    def moved(self, shape: Sequence[int], axis_of: dict[int, int]) -> Value:
+        """The same blocks on other axes: old axis ``a`` becomes ``axis_of[a]`` (missing: it must lie in no block)."""
+        blocks = []
+        for block in self.blocks:
+            new_axes = [axis_of[a] for a in block.axes]
+            order = np.argsort(new_axes)
+            blocks.append(Block(tuple(int(new_axes[k]) for k in order), block.atoms.transpose(order)))
+        return Value(tuple(shape), tuple(blocks))
+
+    def taken(self, axis: int, indices: np.ndarray, shape: Sequence[int]) -> Value:
+        """The value after keeping ``indices`` (1-d) along ``axis``; a single kept index leaves its block's axis."""
+        axis %= self.ndim
+        blocks = []
+        for block in self.blocks:
+            if axis not in block.axes:
+                blocks.append(block)
+                continue
+            atoms = np.take(block.atoms, indices, axis=block.axes.index(axis))
+            blocks.append(Block(block.axes, atoms))
+        return Value(tuple(shape), tuple(blocks)).without_single_axes()
+
+    def without_single_axes(self) -> Value:
+        """Blocks freed of axes of size 1, which removal cannot change."""
+        blocks = []
+        for block in self.blocks:
+            kept = [k for k, a in enumerate(block.axes) if self.shape[a] > 1]
+            if kept:
+                blocks.append(Block(tuple(block.axes[k] for k in kept), block.atoms.reshape([self.shape[block.axes[k]] for k in kept])))
+        return Value(self.shape, tuple(blocks))
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """Atoms that may not be removed, why, and where that was found."""
+
+    atoms: Atoms
+    reason: str
+    place: Place
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """An array of atoms that must still be a full box after removal; ``fixed`` axes must keep their size."""
+
+    atoms: Atoms
+    fixed: frozenset[int]
+    place: Place
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """``atoms[i]`` lives while any atom of ``rows[i]`` (2-d) lives."""
+
+    atoms: Atoms
+    rows: Atoms
+    place: Place
+
+
+@dataclass(frozen=True, eq=False)
+class SizeEquation:
+    """The size of ``axis`` of a block is given in the user's code by ``expression``; it must hold after removal."""
+
+    atoms: Atoms
+    axis: int
+    expression: Expression
+    place: Place
+
+
+class Facts:
+    """Everything that the runs of a model said about its atoms. Rules only append; nothing here is resolved."""
+
+    def __init__(self, locate: Callable[[], Place] | None = None) -> None:
+        self.count = 0
+        self.axes: dict[tuple[str, int], Atoms] = {}
+        self.unified: list[tuple[Atoms, Atoms]] = []
+        self.frozen: list[Frozen] = []
+        self.boxes: list[Box] = []
+        self.projections: list[Projection] = []
+        self.equations: list[SizeEquation] = []
+        self.unknown: Counter[str] = Counter()
+        self.reached: set[str] = set()
+        self._locate = locate or (lambda: Place("", "", ""))
+
+    def fresh(self, shape: int | Sequence[int]) -> Atoms:
+        """New atoms in an array of ``shape``."""
+        size = int(np.prod(shape))
+        atoms = np.arange(self.count, self.count + size, dtype=np.int64).reshape(shape)
+        self.count += size
+        return atoms
+
+    def parameter(self, name: str, shape: Sequence[int]) -> Value:
+        """The value of a parameter or buffer: fresh atoms on each axis of size > 1."""
+        for axis, size in enumerate(shape):
+            if size > 1 and (name, axis) not in self.axes:
+                self.axes[name, axis] = self.fresh(size)
+        return Value(tuple(shape), tuple(Block((a,), self.axes[name, a]) for a, s in enumerate(shape) if s > 1))
+
+    def unify(self, a: Atoms, b: Atoms) -> None:
+        """``a[i]`` and ``b[i]`` live and die together (arrays of one shape)."""
+        if a.shape != b.shape:
+            raise AssertionError(f"unify needs equal shapes, got {a.shape} and {b.shape}")
+        if a is not b:
+            self.unified.append((a.ravel(), b.ravel()))
+
+    def freeze(self, atoms: Atoms, reason: str) -> None:
+        """None of these atoms may be removed."""
+        if atoms.size:
+            self.frozen.append(Frozen(atoms.ravel(), reason, self._locate()))
+
+    def freeze_values(self, values: Iterable[Value], reason: str) -> None:
+        """Freeze every atom of these values."""
+        for value in values:
+            self.freeze(value.atoms(), reason)
+
+    def box(self, atoms: Atoms, fixed: Iterable[int] = ()) -> None:
+        """After removal this array must be a full box; ``fixed`` axes keep their size."""
+        self.boxes.append(Box(atoms, frozenset(fixed), self._locate()))
+
+    def project(self, block: Block, axes: Sequence[int]) -> Block:
+        """The block over only ``axes`` of ``block``: an index lives while anything behind it lives."""
+        kept = [block.axes.index(a) for a in axes]
+        if len(kept) == len(block.axes):
+            return block
+        gone = [k for k in range(len(block.axes)) if k not in kept]
+        self.box(block.atoms)
+        shape = [block.atoms.shape[k] for k in kept]
+        atoms = self.fresh(shape)
+        rows = block.atoms.transpose([*kept, *gone]).reshape(atoms.size, -1)
+        self.projections.append(Projection(atoms.ravel(), rows, self._locate()))
+        return Block(tuple(axes), atoms)
+
+    def equate_size(self, value: Value, axis: int, expression: Expression) -> None:
+        """The user's code gives the size of ``axis`` of ``value`` by ``expression``."""
+        block = value.block_at(axis)
+        if block is not None:
+            self.equations.append(
+                SizeEquation(block.atoms, block.axes.index(axis % value.ndim), expression, self._locate())
+            )
+
+    def unknown_operator(self, name: str, values: Iterable[Value]) -> None:
+        """An operator without a rule: freeze all that enters it and remember its name."""
+        self.unknown[name] += 1
+        self.freeze_values(values, f"operator {name} has no rule")

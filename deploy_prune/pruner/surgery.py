@@ -1,0 +1,119 @@
+"""Apply a plan: slice every parameter and buffer once, then set the sizes that modules keep in attributes."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from deploy_prune.errors import PlanError
+from deploy_prune.pruner.plan import AttributeChange, Plan, architecture_hash
+
+
+def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Module:
+    """The pruned model; the given one is left untouched unless ``inplace``.
+
+    Parameters are new ``nn.Parameter`` objects with the same dtype, device, ``requires_grad`` and sliced ``grad``; a
+    tensor that stands under several names stays one tensor.
+
+    Raises:
+        PlanError: the plan was made for another architecture.
+    """
+    found = architecture_hash(model)
+    if found != plan.architecture:
+        raise PlanError(
+            f"the plan was made for another architecture (hash {plan.architecture[:12]}, this model has {found[:12]}); "
+            "apply it to the dense model that it was made from"
+        )
+    model = model if inplace else copy.deepcopy(model)
+    cuts: dict[str, list[tuple[int, torch.Tensor]]] = defaultdict(list)
+    for cut in plan.cuts:
+        cuts[cut.parameter].append((cut.axis, torch.tensor(cut.kept)))
+    touched = _slice_tensors(model, cuts)
+    for module in touched:
+        _update_sizes(module)
+    for change in plan.attributes:
+        _set_attribute(model.get_submodule(change.module), change)
+    return model
+
+
+def _slice_tensors(model: nn.Module, cuts: dict[str, list[tuple[int, torch.Tensor]]]) -> list[nn.Module]:
+    """Replace every cut tensor wherever it is registered; returns the modules that own one."""
+    new: dict[int, torch.Tensor] = {}
+    names = dict((*model.named_parameters(), *model.named_buffers()))
+    for name, axes in cuts.items():
+        new[id(names[name])] = _sliced(names[name], axes)
+    touched = []
+    for module in model.modules():
+        hit = False
+        for registry in (module._parameters, module._buffers):
+            for key, tensor in registry.items():
+                if tensor is not None and id(tensor) in new:
+                    registry[key] = new[id(tensor)]  # type: ignore[assignment]
+                    hit = True
+        if hit:
+            touched.append(module)
+    return touched
+
+
+def _sliced(tensor: torch.Tensor, axes: list[tuple[int, torch.Tensor]]) -> torch.Tensor:
+    def take(data: torch.Tensor) -> torch.Tensor:
+        for axis, kept in axes:
+            data = data.index_select(axis, kept.to(data.device))
+        return data.contiguous()
+
+    with torch.no_grad():
+        sliced = take(tensor.detach()).clone()
+        if not isinstance(tensor, nn.Parameter):
+            return sliced
+        parameter = nn.Parameter(sliced, requires_grad=tensor.requires_grad)
+        if tensor.grad is not None:
+            parameter.grad = take(tensor.grad)
+    return parameter
+
+
+def _update_sizes(module: nn.Module) -> None:
+    """Sizes that ``torch.nn`` layers keep beside their weights, read off the sliced weights."""
+    layer: Any = module
+    if isinstance(module, nn.modules.conv._ConvNd):
+        _update_convolution(layer)
+    elif isinstance(module, nn.Linear):
+        layer.out_features, layer.in_features = layer.weight.shape
+    elif isinstance(module, nn.modules.batchnorm._NormBase):
+        vector = layer.weight if layer.weight is not None else layer.running_mean
+        layer.num_features = len(vector)
+    elif isinstance(module, nn.GroupNorm):
+        layer.num_channels = len(layer.weight)
+    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        layer.normalized_shape = tuple(layer.weight.shape)
+    elif isinstance(module, nn.Embedding):
+        layer.num_embeddings, layer.embedding_dim = layer.weight.shape
+    elif isinstance(module, nn.PReLU):
+        layer.num_parameters = len(layer.weight)
+
+
+def _update_convolution(layer: Any) -> None:
+    """A depthwise layer (one input per group) loses groups; any other grouped layer keeps their number."""
+    long, short = layer.weight.shape[:2]
+    if layer.transposed:
+        if layer.groups == layer.in_channels:
+            layer.groups = long
+        layer.in_channels, layer.out_channels = long, short * layer.groups
+    else:
+        if layer.groups == layer.in_channels and layer.groups > 1:
+            layer.groups = long * layer.groups // layer.out_channels
+        layer.in_channels, layer.out_channels = short * layer.groups, long
+
+
+def _set_attribute(module: nn.Module, change: AttributeChange) -> None:
+    key, *rest = change.path
+    if not rest:
+        setattr(module, str(key), change.value)
+        return
+    container = getattr(module, str(key))
+    items = list(container)
+    items[int(rest[0])] = change.value
+    setattr(module, str(key), type(container)(items))

@@ -1,0 +1,153 @@
+"""The oracle: the pruned model must compute what the original computes with every removed slice set to zero."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deploy_prune.errors import VerificationError
+from deploy_prune.graph.preserve import preserved
+from deploy_prune.graph.trace import Inputs, call_model
+from deploy_prune.pruner.plan import Plan
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
+"""Largest accepted relative error by floating type (design: dependency graph, section 5)."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Largest relative error (maximum difference over maximum magnitude, per output tensor) in each mode."""
+
+    eval_error: float
+    train_error: float | None
+    dtype: str
+
+
+def verify(
+    original: nn.Module,
+    pruned: nn.Module,
+    plan: Plan,
+    inputs: Inputs,
+    *,
+    forward_fn: Callable[[nn.Module, Inputs], Any] | None = None,
+    output_transform: Callable[[Any], Any] | None = None,
+    tolerance: float | None = None,
+) -> Verification:
+    """Compare a pruned model with its masked original in eval and train mode, in float64 where the model runs in it.
+
+    Batch norms use batch statistics in train mode, on the inputs stacked twice if a batch of one is too small. Dropout
+    is switched off and layer and group norms are compared with neutral statistics in both models, since theirs run over
+    the pruned axis. A model that cannot run in train mode is compared in eval mode alone.
+
+    Raises:
+        VerificationError: an output differs by more than ``tolerance`` (default: :data:`TOLERANCE`), or in shape.
+    """
+    forward = forward_fn or call_model
+    masked, candidate, data = masked_original(original, plan), copy.deepcopy(pruned), inputs
+    dtype = torch.float32
+    if all(t.device.type != "mps" for t in original.parameters()):
+        dtype = torch.float64
+        masked, candidate, data = masked.double(), candidate.double(), _to_double(inputs)
+        try:
+            _outputs(masked, data, False, forward, None)
+        except RuntimeError:
+            dtype, masked, candidate, data = torch.float32, masked.float(), candidate.float(), inputs
+    limit = TOLERANCE[dtype] if tolerance is None else tolerance
+    errors: list[float | None] = []
+    for training in (False, True):
+        try:
+            expected = _outputs(masked, data, training, forward, output_transform)
+        except Exception:
+            if not training:
+                raise
+            expected = None
+        if expected is None and isinstance(data, torch.Tensor):
+            data = torch.cat([data, data.flip(-1)])
+            expected = _outputs(masked, data, training, forward, output_transform)
+        if expected is None:
+            errors.append(None)
+            continue
+        errors.append(_compare(expected, _outputs(candidate, data, training, forward, output_transform), training, limit))
+    assert errors[0] is not None
+    return Verification(errors[0], errors[1], str(dtype).removeprefix("torch."))
+
+
+def masked_original(original: nn.Module, plan: Plan) -> nn.Module:
+    """A copy of the original in which every slice that the plan removes is zero."""
+    masked = copy.deepcopy(original)
+    tensors = dict((*masked.named_parameters(), *masked.named_buffers()))
+    with torch.no_grad():
+        for cut in plan.cuts:
+            gone = torch.ones(cut.size, dtype=torch.bool)
+            gone[list(cut.kept)] = False
+            tensors[cut.parameter].index_fill_(cut.axis, gone.nonzero().squeeze(1).to(tensors[cut.parameter].device), 0)
+    return masked
+
+
+def _to_double(inputs: Inputs) -> Inputs:
+    return pytree.tree_map_only(torch.Tensor, lambda t: t.double() if t.is_floating_point() else t, inputs)
+
+
+def _outputs(
+    model: nn.Module, inputs: Inputs, training: bool, forward: Callable[[nn.Module, Inputs], Any],
+    transform: Callable[[Any], Any] | None,
+) -> list[tuple[str, torch.Tensor]]:  # fmt: skip
+    with preserved(model), torch.no_grad(), _Deterministic():
+        model.train(training)
+        output = forward(model, inputs)
+    output = transform(output) if transform else output
+    leaves = pytree.tree_flatten_with_path(output)[0]
+    return [(pytree.keystr(p) or "output", t) for p, t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()]
+
+
+def _compare(
+    expected: list[tuple[str, torch.Tensor]], got: list[tuple[str, torch.Tensor]], training: bool, limit: float
+) -> float:
+    mode = "train" if training else "eval"
+    worst = 0.0
+    for (name, a), (_, b) in zip(expected, got, strict=True):
+        if a.shape != b.shape:
+            raise VerificationError(f"{name} has shape {tuple(b.shape)} after pruning, {tuple(a.shape)} before, in {mode} mode")
+        if not a.numel():
+            continue
+        error = float((a - b).abs().max() / a.abs().max().clamp_min(1e-30))
+        if not error <= limit:
+            raise VerificationError(
+                f"the pruned model differs from the masked original in {name}: relative error {error:.2e}, allowed "
+                f"{limit:.0e}, in {mode} mode; the plan does not fit the model's dependencies"
+            )
+        worst = max(worst, error)
+    return worst
+
+
+class _Deterministic(TorchDispatchMode):
+    """Dropout keeps everything; layer and group norms scale and shift without statistics."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name == "bernoulli_":
+            return args[0].fill_(args[1] if len(args) > 1 and isinstance(args[1], float) else 0.5)
+        if name == "native_dropout":
+            return args[0].clone(), torch.ones_like(args[0], dtype=torch.bool)
+        if name in {"native_layer_norm", "native_group_norm"}:
+            return _affine(name, args, func(*args, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+
+def _affine(name: str, args: Any, statistics: Any) -> Any:
+    if name == "native_layer_norm":
+        data, weight, bias = args[0], args[2], args[3]
+        shape = tuple(args[1])
+    else:
+        data, weight, bias = args[0], args[1], args[2]
+        shape = (-1,) + (1,) * (data.ndim - 2)
+    for vector, combine in ((weight, torch.mul), (bias, torch.add)):
+        data = data.clone() if vector is None else combine(data, vector.view(shape))
+    return data, *statistics[1:]
