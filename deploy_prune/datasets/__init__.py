@@ -1,4 +1,4 @@
-"""The embedded real data: scenes of handwritten digits over photographs, written in the formats users have."""
+"""The embedded real data: handwritten digits over photographs, in the formats users have."""
 
 from deploy_prune.datasets.formats import TASKS
 from deploy_prune.datasets.write import write_digits

@@ -15,7 +15,7 @@ from deploy_prune.datasets.sources import CLASSES, SPLITS, Source
 
 @dataclass(frozen=True)
 class Item:
-    """The image to write: number ``index`` of a split, ``size`` pixels square, with its own source of chance."""
+    """The image to write: number ``index`` of a split, ``size`` pixels square, with its own chance."""
 
     folder: Path
     source: Source
@@ -51,7 +51,7 @@ class Format:
 
 
 def write_detect(item: Item) -> Origin:
-    """YOLO detection: a line ``class x y w h`` per digit, all as a share of the picture, (x, y) the centre."""
+    """YOLO detection: a line ``class x y w h`` per digit, as a share of the picture, (x, y) the centre."""
     scene = compose_scene(item.source, item.size, crowd(item.rng), item.rng)
     lines = []
     for instance in scene.instances:
@@ -86,7 +86,7 @@ def write_classify(item: Item) -> Origin:
 
 def write_plain(item: Item) -> Origin:
     """An ImageFolder tree, split/class/picture, of the digits as they are, enlarged; each at most once."""
-    digit = item.source.in_turn()[item.index]
+    digit = item.source.in_turn[item.index]
     picture = resize(np.rint(255 * digit.ink).astype(np.uint8), item.size)
     path = item.path(item.source.split, CLASSES[digit.label], suffix=".png")
     save_png(picture, path)

@@ -25,7 +25,7 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def save_jpeg(image: NDArray[np.uint8], path: Path) -> None:
-    """Write (H, W, 3); colour is kept at full resolution, because the digits differ from the photo by colour."""
+    """Write (H, W, 3), colour at full resolution: it is by colour that digit and photograph differ."""
     from PIL import Image
 
     Image.fromarray(image).save(path, quality=JPEG_QUALITY, subsampling=0)

@@ -3,14 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-# Pixels. Just above the 0.354 by which the steps of a slanted edge leave its line: steps go, shape stays.
-TOLERANCE = 0.36
-
 
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """One closed polygon (n, 2) of (x, y) in pixel edges whose inside, by the even-odd rule, is ``mask`` (H, W).
+    """One polygon (n, 2) of (x, y) in pixel edges whose inside, by the even-odd rule, is ``mask`` (H, W).
 
-    YOLO's label format has one polygon per object and neither holes nor pieces. So the contours are joined into
+    YOLO's label format has one polygon per object, without holes or pieces. So the contours are joined into
     one line by bridges that go there and back on the same track and enclose nothing.
     """
     contours = _contours(mask)
@@ -26,12 +23,18 @@ def outline(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _contours(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """The simplified outlines (n, 2) of (x, y), longest first, each without its repeated last point."""
-    from skimage.measure import approximate_polygon, find_contours
+    """The outlines (n, 2) of (x, y), longest first; each lists its corners once."""
+    from skimage.measure import find_contours
 
     # Padding closes the contours at the border; a pixel's centre lies half a pixel from its edges.
-    rings = [ring[:, ::-1] - 0.5 for ring in find_contours(np.pad(mask, 1).astype(np.uint8), 0.5)]
-    return [approximate_polygon(ring, TOLERANCE)[:-1] for ring in sorted(rings, key=len, reverse=True)]
+    rings = [ring[:-1, ::-1] - 0.5 for ring in find_contours(np.pad(mask, 1).astype(np.uint8), 0.5)]
+    return [ring[_is_corner(ring)] for ring in sorted(rings, key=len, reverse=True)]
+
+
+def _is_corner(ring: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points (n,) of a closed line turn it; the others can go without moving it."""
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    return ~np.isclose(before[:, 0] * after[:, 1], before[:, 1] * after[:, 0])
 
 
 def _closest(line: NDArray[np.float64], ring: NDArray[np.float64]) -> tuple[int, int]:

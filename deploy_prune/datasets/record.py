@@ -1,4 +1,4 @@
-"""What a written data set says of itself: its arguments, the origin of each image, a checksum of all files."""
+"""What a written data set says of itself: arguments, the origin of each image, a checksum of the files."""
 
 import hashlib
 import json
@@ -43,8 +43,11 @@ def holds(folder: Path, request: Request) -> bool:
     Raises:
         InputError: the folder is in the way: a file, another data set, a changed one, or anything else.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return False
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}; choose another folder") from error
     if not folder.is_dir():
         raise InputError(f"{folder} is a file, expected a folder to write: choose another name")
     try:
@@ -53,12 +56,10 @@ def holds(folder: Path, request: Request) -> bool:
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{folder} is not empty and no data set of ours: choose another folder") from error
     if made != (SCHEMA, asdict(request)):
-        raise InputError(
-            f"{folder} holds another data set, {_words(made)}: delete it or choose another folder"
-        )
+        raise InputError(f"{folder} holds another data set ({_words(made)}): delete it or choose another")
     if _checksum(folder, files) != checksum:
         raise InputError(
-            f"{folder} holds this data set, but files were changed or lost: delete it, then run again"
+            f"{folder} holds this data set, but files were changed or lost: delete it and repeat"
         )
     return True
 

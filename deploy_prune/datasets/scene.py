@@ -20,6 +20,8 @@ MIN_VISIBLE = 0.6  # a digit of which less than this would be seen is not placed
 ATTEMPTS = 20  # places tried before a digit is left out
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
+Place = tuple[slice, slice]  # rows and columns of a scene
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -41,7 +43,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Instance:
-    """A digit in a scene; ``digit`` is its index in scikit-learn's set, ``visible`` (H, W) the pixels it shows."""
+    """A digit in a scene: ``digit`` is its index in the source, ``visible`` (S, S) the pixels it shows."""
 
     label: int
     digit: int
@@ -95,21 +97,19 @@ def compose_scene(source: Source, size: int, wanted: Sequence[Wanted], rng: Gene
     full_areas: list[int] = []
     instances: list[Instance] = []
     for want in wanted:
-        digit = _pick(source.of_class(want.label), rng)
+        choice = source.by_class[want.label]
+        digit = choice[rng.integers(len(choice))]
         for _ in range(ATTEMPTS):
-            coverage = _draw_glyph(digit, want, size, rng)
-            covered = coverage >= OPAQUE
+            coverage, place = _draw_glyph(digit, want, size, rng)
+            covered = np.zeros((size, size), np.bool_)
+            covered[place] = coverage >= OPAQUE
             below = [replace(other, visible=other.visible & ~covered) for other in instances]
             if all(other.area >= MIN_VISIBLE * full for other, full in zip(below, full_areas, strict=True)):
-                canvas = _blend(canvas, coverage, rng)
+                canvas[place] = _blend(canvas[place], coverage, rng)
                 instances = [*below, Instance(digit.label, digit.index, covered)]
                 full_areas.append(int(np.count_nonzero(covered)))
                 break
     return Scene(np.rint(canvas).astype(np.uint8), tuple(instances), background)
-
-
-def _pick(digits: tuple[Digit, ...], rng: Generator) -> Digit:
-    return digits[rng.integers(len(digits))]
 
 
 def _draw_background(source: Source, size: int, rng: Generator) -> tuple[NDArray[np.float64], Background]:
@@ -123,22 +123,20 @@ def _draw_background(source: Source, size: int, rng: Generator) -> tuple[NDArray
     return crop.astype(np.float64), Background(region.photo, region.left + left, top, side)
 
 
-def _draw_glyph(digit: Digit, want: Wanted, size: int, rng: Generator) -> NDArray[np.float32]:
-    """The coverage (size, size) of the digit at a random height, angle and place, wholly inside the scene."""
+def _draw_glyph(digit: Digit, want: Wanted, size: int, rng: Generator) -> tuple[NDArray[np.float32], Place]:
+    """The digit's coverage at a random height and angle, and a place for it wholly inside the scene."""
     glyph = render_glyph(digit.ink, rng.uniform(*want.height) * size, rng.uniform(-MAX_TURN, MAX_TURN))
     while max(glyph.shape) > size:  # a wide digit, turned far
         glyph = render_glyph(digit.ink, rng.uniform(*want.height) * size, rng.uniform(-MAX_TURN, MAX_TURN))
     top = int(rng.integers(size - glyph.shape[0] + 1))
     left = int(rng.integers(size - glyph.shape[1] + 1))
-    coverage = np.zeros((size, size), np.float32)
-    coverage[top : top + glyph.shape[0], left : left + glyph.shape[1]] = glyph
-    return coverage
+    return glyph, (slice(top, top + glyph.shape[0]), slice(left, left + glyph.shape[1]))
 
 
-def _blend(canvas: NDArray[np.float64], coverage: NDArray[np.float32], rng: Generator) -> NDArray[np.float64]:
-    """The canvas (S, S, 3) with the digit in a random colour: light where it lies on dark pixels, dark on light."""
-    under = float((canvas[coverage >= OPAQUE] @ LUMA).mean()) / 255
-    lightness = rng.uniform(0.1, 0.3) if under > 0.5 else rng.uniform(0.75, 0.95)
+def _blend(under: NDArray[np.float64], coverage: NDArray[np.float32], rng: Generator) -> NDArray[np.float64]:
+    """The pixels ``under`` (h, w, 3) with a digit over them: light where they are dark, else dark."""
+    luma = float((under[coverage >= OPAQUE] @ LUMA).mean()) / 255
+    lightness = rng.uniform(0.1, 0.3) if luma > 0.5 else rng.uniform(0.75, 0.95)
     colour = 255 * np.array(colorsys.hls_to_rgb(rng.random(), lightness, rng.uniform(0.5, 1.0)))
     alpha = (rng.uniform(*OPACITY) * coverage)[:, :, None]
-    return canvas * (1 - alpha) + colour * alpha
+    return under * (1 - alpha) + colour * alpha

@@ -1,11 +1,11 @@
-"""What the scenes are made of: scikit-learn's digits and the photographs that its and scikit-image's wheels carry.
+"""What the scenes are made of: scikit-learn's digits, and photographs in the wheels of it and scikit-image.
 
-The split into train and val is fixed, whatever the seed: no data set of this package ever trains on a digit or a
+The split into train and val is fixed, whatever the seed: no data set of this package trains on a digit or a
 piece of photograph that another one validates on.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -18,14 +18,12 @@ from deploy_prune.errors import MissingDependencyError
 SPLITS = ("train", "val")
 CLASSES = tuple(str(digit) for digit in range(10))
 
-# Photographs that the wheels of scikit-image (0.22 to 0.26, looked at) and scikit-learn hold; no download.
+# Photographs that the wheels of scikit-image (0.22 and 0.26 looked at) and scikit-learn hold; no download.
 SKIMAGE_PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 SKLEARN_PHOTOS = ("china.jpg", "flower.jpg")
 
 TRAIN_SHARE_OF_DIGITS = 0.8
-TRAIN_SHARE_OF_PHOTO = (
-    0.65  # of its width; val keeps enough of the narrowest photo (chelsea, 451 px) to crop from
-)
+TRAIN_SHARE_OF_PHOTO = 0.65  # of its width; leaves val 158 px of the narrowest photo, chelsea
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Digit:
 
 @dataclass(frozen=True)
 class Region:
-    """The columns ``left`` .. ``left + width`` of a photograph that one split may use; ``image`` is (H, width, 3)."""
+    """The part ``image`` (H, W, 3) of a photograph that one split may use; it begins at column ``left``."""
 
     photo: str
     left: int
@@ -54,14 +52,15 @@ class Source:
     digits: tuple[Digit, ...]
     regions: tuple[Region, ...]
 
-    def of_class(self, label: int) -> tuple[Digit, ...]:
-        """The split's digits of one class."""
-        return tuple(digit for digit in self.digits if digit.label == label)
+    @cached_property
+    def by_class(self) -> tuple[tuple[Digit, ...], ...]:
+        """The digits of each class."""
+        return tuple(tuple(one for one in self.digits if one.label == label) for label in range(len(CLASSES)))
 
+    @cached_property
     def in_turn(self) -> tuple[Digit, ...]:
         """All digits, the classes taking turns for as long as each has one left."""
-        turns = zip_longest(*(self.of_class(label) for label in range(len(CLASSES))))
-        return tuple(digit for turn in turns for digit in turn if digit is not None)
+        return tuple(digit for turn in zip_longest(*self.by_class) for digit in turn if digit is not None)
 
 
 @lru_cache(maxsize=1)
@@ -69,10 +68,10 @@ def load_sources() -> dict[str, Source]:
     """The source of each split, by name.
 
     Raises:
-        MissingDependencyError: scikit-learn or scikit-image is not installed, or lacks its sample photographs.
+        MissingDependencyError: scikit-learn or scikit-image is missing, or lacks its photographs.
     """
     digits, photos = _load_digits(), _load_photos()
-    # Neighbours in the file are often one writer's, so a cut keeps more of the hands apart than a shuffle would.
+    # A cut, no shuffle: neighbours in the file are often one writer's, and stay on one side of it.
     cut = round(TRAIN_SHARE_OF_DIGITS * len(digits))
     regions: dict[str, list[Region]] = {split: [] for split in SPLITS}
     for name, image in photos.items():
@@ -113,5 +112,5 @@ def _load_photos() -> dict[str, NDArray[np.uint8]]:
 
 def _missing(what: str) -> MissingDependencyError:
     return MissingDependencyError(
-        f"the embedded digits need it, but {what}: pip install 'deploy_prune[data]'"
+        f"the embedded digits need them, but {what}: pip install 'deploy_prune[data]'"
     )

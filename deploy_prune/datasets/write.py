@@ -22,14 +22,14 @@ def write_digits(
     """Write the digits in the format of ``task`` into the folder ``out``.
 
     The same arguments give the same bytes (with the same versions of Pillow, NumPy and SciPy). Scenes of
-    "detect", "segment" and "semantic" are the same pictures. ``out`` may exist if it is empty or holds this very
-    data set, which is then checked and kept.
+    "detect", "segment" and "semantic" are the same pictures. ``out`` may exist if it is empty or holds this
+    very data set, which is then checked and kept.
 
     Args:
         task: one of ``TASKS``; "digits" are the plain digits, each at most once and in fixed order.
         out: the folder to write.
         train: number of training images.
-        val: number of validation images; they share no digit and no piece of photograph with the training ones.
+        val: number of validation images; no digit and no piece of photograph is in both.
         image_size: side of the square images, pixels.
         seed: what the scenes are drawn from.
 
@@ -60,12 +60,10 @@ def _check(request: Request) -> Format:
     for split in SPLITS:
         count = getattr(request, split)
         _at_least(
-            split, count, wanted.fewest, "images" if wanted.fewest == 1 else "images, one for each class"
+            split, count, wanted.fewest, "image" if wanted.fewest == 1 else "images, one for each class"
         )
         if wanted.once and count > (most := len(load_sources()[split].digits)):
-            raise InputError(
-                f"{split} is {count}, but there are {most} plain digits for it: ask for {most} or fewer"
-            )
+            raise InputError(f"{split} is {count}, but has only {most} plain digits: ask for {most} or fewer")
     return wanted
 
 
@@ -82,7 +80,9 @@ def _write_whole(out: Path, fill: Callable[[Path], None]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     except OSError as error:
-        raise InputError(f"cannot write to {out.parent}: {error.strerror}; choose another folder") from error
+        raise InputError(
+            f"cannot write to {out.parent}: {error.strerror or error}; choose another folder"
+        ) from error
     try:
         folder = partial / out.name  # inside, because mkdtemp's own folder is closed to other users
         folder.mkdir()
@@ -91,7 +91,7 @@ def _write_whole(out: Path, fill: Callable[[Path], None]) -> None:
             out.rmdir()  # it is empty; not every system replaces a folder
         folder.replace(out)
     except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}; nothing was left there") from error
+        raise InputError(f"cannot write {out}: {error.strerror or error}; nothing was left there") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
