@@ -52,11 +52,14 @@ def holds(folder: Path, request: Request) -> bool:
         raise InputError(f"{folder} is a file, expected a folder to write: choose another name")
     try:
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        made, files, checksum = (record["schema"], record["request"]), record["files"], record["sha256"]
+        schema, made = record["schema"], Request(**record["request"])
+        files, checksum = [str(name) for name in record["files"]], record["sha256"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{folder} is not empty and no data set of ours: choose another folder") from error
-    if made != (SCHEMA, asdict(request)):
-        raise InputError(f"{folder} holds another data set ({_words(made)}): delete it or choose another")
+    if (schema, made) != (SCHEMA, request):
+        raise InputError(
+            f"{folder} holds another data set ({_words(schema, made)}): delete it or choose another"
+        )
     if _checksum(folder, files) != checksum:
         raise InputError(
             f"{folder} holds this data set, but files were changed or lost: delete it and repeat"
@@ -77,6 +80,5 @@ def _checksum(folder: Path, files: Sequence[str]) -> str:
     return total.hexdigest()
 
 
-def _words(made: tuple[int, dict[str, object]]) -> str:
-    schema, request = made
-    return f"version {schema} with " + ", ".join(f"{name} {value}" for name, value in request.items())
+def _words(schema: int, made: Request) -> str:
+    return f"version {schema} with " + ", ".join(f"{name} {value}" for name, value in asdict(made).items())
