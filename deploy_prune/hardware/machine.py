@@ -40,7 +40,8 @@ class Machine:
     def fingerprint(self) -> str:
         """Twelve hex digits of SHA-256 over the hardware alone, equal from boot to boot.
 
-        The governor, the kernel and the cores left to this process may change without the machine being another.
+        The governor, the kernel and the cores left to this process may change without the machine being
+        another.
         """
         memory_gib = None if self.memory_bytes is None else round(self.memory_bytes / 2**30)
         hardware = [self.processor, self.architecture, sorted(self.flags), self.cores, memory_gib]

@@ -53,7 +53,8 @@ class HardwareProfile(_Strict):
     """A device, the engine on it, and the conditions to measure under; see ``hardware_profiles/*.yaml``.
 
     ``affinity`` lists the zero-based cores that the worker may use (None: the operating system chooses).
-    ``axes`` gives a size to each dynamic axis of the model by its name; ``batch`` is the first axis of every input.
+    ``axes`` gives a size to each dynamic axis of the model by its name; ``batch`` is the first axis of every
+    input.
     """
 
     name: str
@@ -65,7 +66,7 @@ class HardwareProfile(_Strict):
     spinning: bool = False
     affinity: tuple[int, ...] | None = Field(None, strict=False)
     axes: dict[str, int] = Field(default_factory=dict)
-    measuring: MeasuringLimits = Field(default_factory=MeasuringLimits)
+    measuring: MeasuringLimits = MeasuringLimits.model_validate({})
 
 
 def load_profile(name_or_path: str | Path) -> HardwareProfile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import itertools
 import json
@@ -16,16 +17,17 @@ from typing import Any
 
 from deploy_prune.errors import MeasurementError
 
-# Reads a length and that many bytes of source from stdin, then becomes the worker. The current folder leaves the
-# import path first: a file of the user's named like a library must not replace it.
+# Reads a length and that many bytes of source from stdin, then becomes the worker. The current folder leaves
+# the import path first: a file of the user's that is named like a library must not replace it.
 BOOTSTRAP = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; b = sys.stdin.buffer; "
     "exec(compile(b.read(int(b.readline())), '<deploy_prune worker>', 'exec'), {'__name__': '__main__'})"
 )
-CLOSE_TIMEOUT_S = 2.0
+# How long a worker may take to leave in order, which removes its files, before it is killed.
+GRACE_S = 2.0
 
 
-class WorkerRefusal(Exception):  # noqa: N818 - an answer of the worker, turned into an error by the engine's file
+class RefusedError(Exception):
     """The worker answered with an error; ``kind`` is one of those that ``worker.py`` lists."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -34,15 +36,15 @@ class WorkerRefusal(Exception):  # noqa: N818 - an answer of the worker, turned 
 
 
 class WorkerProcess:
-    """A fresh process that runs ``worker.py``; use it as a context manager.
+    """A fresh process that runs ``worker.py``; a context manager that ends it whatever happens.
 
     Args:
-        command: the interpreter and its first arguments; ``-u -c BOOTSTRAP`` is added. Defaults to this Python.
+        command: the interpreter with its first arguments, by default this Python; ``-u -c ...`` is added.
     """
 
     def __init__(self, command: Sequence[str] = (sys.executable,)) -> None:
         source = (importlib.resources.files("deploy_prune.runtime") / "worker.py").read_bytes()
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._ids = itertools.count(1)
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
@@ -50,8 +52,13 @@ class WorkerProcess:
             [*command, "-u", "-c", BOOTSTRAP],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, start_new_session=True,
         )  # fmt: skip
-        threading.Thread(target=self._collect, name="worker-replies", daemon=True).start()
-        self._send(b"%d\n" % len(source) + source)
+        self._reader = threading.Thread(target=self._collect_lines, name="worker-replies", daemon=True)
+        self._reader.start()
+        try:
+            self._send(b"%d\n" % len(source) + source, "start")
+        except BaseException:
+            self.end()
+            raise
 
     def __enter__(self) -> WorkerProcess:
         return self
@@ -59,9 +66,7 @@ class WorkerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None and self._process.poll() is None:
-            self._end_in_order()
-        self.kill()
+        self.end()
 
     @property
     def pid(self) -> int:
@@ -69,72 +74,64 @@ class WorkerProcess:
         return self._process.pid
 
     def request(self, do: str, *, timeout_s: float, **arguments: Any) -> dict[str, Any]:
-        """Send one request and wait for its reply.
+        """Send one request and wait for its result.
 
         Raises:
-            WorkerRefusal: the worker answered with an error.
-            MeasurementError: the worker died, or did not answer within ``timeout_s`` seconds (it is then killed).
+            RefusedError: the worker answered with an error.
+            MeasurementError: the worker died, or did not answer within ``timeout_s`` seconds and was killed.
         """
-        number = next(self._ids)
-        self._send(json.dumps({"id": number, "do": do, **arguments}).encode() + b"\n")
+        self._send(json.dumps({"id": next(self._ids), "do": do, **arguments}).encode() + b"\n", do)
         try:
             line = self._lines.get(timeout=timeout_s)
         except queue.Empty:
-            self.kill()
+            self.end(grace_s=0)
             raise MeasurementError(
                 f"the measuring process did not answer {do!r} within {timeout_s:g} s and was ended; "
-                "is the machine overloaded, or the model very large?"
+                "try again on a less busy machine or with a smaller model"
             ) from None
         if not line:
             raise self._death(do)
         reply = json.loads(line)
         if "error" in reply:
-            raise WorkerRefusal(reply["error"]["kind"], reply["error"]["message"])
+            raise RefusedError(reply["error"]["kind"], reply["error"]["message"])
         result: dict[str, Any] = reply["result"]
         return result
 
-    def kill(self) -> None:
-        """End the process at once and wait until it is gone; harmless when it is gone already."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._stderr):
-            if stream is not None:
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    pass
-
-    def _end_in_order(self) -> None:
+    def end(self, grace_s: float = GRACE_S) -> None:
+        """Close the worker's stdin, which ends it; kill it when it has not gone after ``grace_s`` seconds."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
-            self.request("close", timeout_s=CLOSE_TIMEOUT_S)
-            self._process.wait(CLOSE_TIMEOUT_S)
-        except (MeasurementError, WorkerRefusal, subprocess.TimeoutExpired):
-            pass  # kill() follows
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(GRACE_S)
+        self._process.stdout.close()
+        self._stderr.close()
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes, do: str) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(data)
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError):
-            raise self._death("start") from None
+            raise self._death(do) from None
 
-    def _collect(self) -> None:
+    def _collect_lines(self) -> None:
+        """Runs in a thread: replies into the queue, then an empty line when the worker has ended."""
         assert self._process.stdout is not None
-        try:
-            for line in self._process.stdout:
-                self._lines.put(line)
-        except ValueError:
-            pass  # kill() closed the pipe
+        for line in self._process.stdout:
+            self._lines.put(line)
         self._lines.put(b"")
 
     def _death(self, do: str) -> MeasurementError:
         code = self._process.wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        try:
+        said: list[str] = []
+        if not self._stderr.closed:
             self._stderr.seek(0)
-            lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        except ValueError:
-            lines = []
-        last = lines[-1].strip() if lines else "it said nothing"
+            said = self._stderr.read().decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(said) if line.strip()), "without a word")
         return MeasurementError(f"the measuring process died during {do!r} ({how}): {last}")

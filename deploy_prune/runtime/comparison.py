@@ -19,10 +19,11 @@ RESAMPLES = 2000
 class Comparison:
     """How much faster the candidate is than the baseline.
 
-    ``round_ratios`` holds baseline / candidate for each round; ``speedup`` is their median and ``low``, ``high`` its
-    95 % bootstrap interval. ``tolerance`` is the share of 1 that counts as no difference: the noise floor where a
-    null test found it, the interval width that the profile asks for otherwise. ``noise`` is that noise floor: how
-    far from 1 the interval of the baseline against itself reached, None without a null test.
+    ``round_ratios`` holds baseline / candidate for each round; ``speedup`` is their median and ``low``,
+    ``high`` its 95 % bootstrap interval. ``tolerance`` is the share of 1 that counts as no difference: the
+    noise floor where a null test found it, the interval width that the profile asks for otherwise. ``noise``
+    is that noise floor: how far from 1 the interval of the baseline against itself reached, None without a
+    null test.
     """
 
     round_ratios: tuple[float, ...]
@@ -63,8 +64,8 @@ class Comparison:
 def judge(low: float, high: float, tolerance: float) -> Verdict:
     """The verdict on a speed-up whose interval is [low, high].
 
-    With t = tolerance: *faster* when the whole interval lies above 1 + t, *slower* when it lies below 1 / (1 + t),
-    *same* when it lies between the two, *ambiguous* when it crosses either.
+    With t = tolerance: *faster* when the whole interval lies above 1 + t, *slower* when it lies below 1 / (1
+    + t), *same* when it lies between the two, *ambiguous* when it crosses either.
     """
     above, below = 1 + tolerance, 1 / (1 + tolerance)
     if low > above:
@@ -75,11 +76,15 @@ def judge(low: float, high: float, tolerance: float) -> Verdict:
 
 
 def ratio_interval(ratios: Sequence[float]) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the median over rounds; fixed seed, so that equal data judge alike."""
-    logs = np.log(np.asarray(ratios))
-    if np.ptp(logs) == 0:
-        return float(ratios[0]), float(ratios[0])
-    result = stats.bootstrap(
-        (logs,), np.median, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="percentile", rng=0
-    )
-    return float(np.exp(result.confidence_interval.low)), float(np.exp(result.confidence_interval.high))
+    """95 % bootstrap interval of the median over rounds; seeded, so that equal data judge alike."""
+    if len(set(ratios)) == 1:  # nothing to resample
+        return ratios[0], ratios[0]
+    interval = stats.bootstrap(
+        (ratios,),
+        np.median,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        random_state=0,
+    ).confidence_interval
+    return float(interval.low), float(interval.high)

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Below these, a load cannot be told from the system's own housekeeping (measured on an idle 2-core guest: others
-# used up to 0.05 cores, nothing was stolen, and the worker waited for less than 0.5 % of the time).
+# Below these, a load cannot be told from the system's own housekeeping (measured on an idle 2-core guest:
+# others used up to 0.05 cores, nothing was stolen, and the worker waited for less than 0.5 % of the time).
 MAX_OTHER_CORES = 0.2
 MAX_STOLEN_CORES = 0.02
 MAX_WAIT_SHARE = 0.02
@@ -17,10 +17,10 @@ MAX_WAIT_SHARE = 0.02
 class Contention:
     """What else the machine did during a measurement; what its kernel does not tell is None.
 
-    ``other_cores``: cores kept busy by other processes, on average; ``stolen_cores``: cores' worth of time that the
-    hypervisor gave to other guests; ``wait_share``: share of the workers' run time that they were ready to run and
-    had no core. ``load_average`` (1 minute), ``pressure`` ("some avg10" in percent) and ``frequency_hz`` (highest
-    core clock) are the readings at the start and at the end.
+    ``other_cores``: cores kept busy by other processes, on average; ``stolen_cores``: cores' worth of time
+    that the hypervisor gave to other guests; ``wait_share``: share of the workers' run time that they were
+    ready to run and had no core. ``load_average`` (1 minute), ``pressure`` ("some avg10" in percent) and
+    ``frequency_hz`` (highest core clock) are the readings at the start and at the end.
     """
 
     duration_s: float
@@ -33,7 +33,7 @@ class Contention:
 
     @property
     def contended(self) -> bool:
-        """True when other processes, the hypervisor or waiting passed its threshold; the unknown does not count."""
+        """True when one of the three shares passed its threshold (see ``reasons``); unknown ones do not."""
         return bool(self.reasons)
 
     @property
@@ -55,8 +55,10 @@ class Contention:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Contention:
         """The inverse of ``to_dict``, also after a way through JSON."""
-        values = {name: value for name, value in data.items() if name != "contended"}
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        values: dict[str, Any] = {name: value for name, value in data.items() if name != "contended"}
+        for name in ("load_average", "pressure", "frequency_hz"):
+            values[name] = tuple(values[name])
+        return cls(**values)
 
 
 UNOBSERVED = Contention(0.0, None, None, None, (None, None), (None, None), (None, None))

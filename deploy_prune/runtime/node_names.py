@@ -1,9 +1,9 @@
 """From the names in an engine's optimised graph back to the names in the exported model.
 
-ONNX Runtime renames what it moves into its blocked layout, and whether a node moves there depends on its width: a
-convolution is ``/conv1/Conv`` at 30 channels and ``/relu/Relu_output_0_nchwc`` at 32, and reorders are numbered by a
-running count. Tables over many widths need one name per node, so each node is named after the node of the exported
-model that it computes, and each reorder after the tensor that it converts.
+ONNX Runtime renames what it moves into its blocked layout, and whether a node moves there depends on its
+width: a convolution is ``/conv1/Conv`` at 30 channels and ``/relu/Relu_output_0_nchwc`` at 32, and reorders
+are numbered by a running count. Tables over many widths need one name per node, so each node is named after
+the node of the exported model that it computes, and each reorder after the tensor that it converts.
 """
 
 from __future__ import annotations

@@ -32,10 +32,10 @@ _ITEM_BYTES = {
 class NodeTime:
     """One node of the optimised graph.
 
-    ``name`` is that of the exported model's node that it computes, the same at every width; ``op`` is the engine's
-    operator. ``input_numel`` counts the elements of the activations read (Conv, MatMul, Gemm: of input 0; others:
-    of all inputs that are no weights), ``output_numel`` those written. Shapes are the engine's, so blocked layouts
-    show their padding. ``time_s`` is the node's median kernel time in seconds.
+    ``name`` is that of the exported model's node that it computes, the same at every width; ``op`` is the
+    engine's operator. ``input_numel`` counts the elements of the activations read (Conv, MatMul, Gemm: of
+    input 0; others: of all inputs that are no weights), ``output_numel`` those written. Shapes are the
+    engine's, so blocked layouts show their padding. ``time_s`` is the node's median kernel time in seconds.
     """
 
     name: str
@@ -51,8 +51,8 @@ class NodeTime:
 class NodeProfile:
     """A model's nodes in order of execution, and its timing without profiling, taken by turns with it.
 
-    ``profiled_s`` is the median of whole runs with profiling on, in seconds; what it exceeds ``nodes_s`` by is the
-    engine's work between nodes and that of profiling itself.
+    ``profiled_s`` is the median of whole runs with profiling on, in seconds; what it exceeds ``nodes_s`` by
+    is the engine's work between nodes and that of profiling itself.
     """
 
     timing: Timing
@@ -119,10 +119,10 @@ def _read_node(name: str, node: Mapping[str, Any], kept_runs: Sequence[int]) -> 
 
 
 def middle_mean(values: Sequence[float]) -> float:
-    """Mean of the middle half: as deaf to outliers as the median wants, and finer than its whole microseconds.
+    """Mean of the middle half: deaf to outliers as the median is, and finer than whole microseconds.
 
-    The engine reports whole microseconds and many nodes take two or three, where a plain median would be off by
-    up to a fifth.
+    The engine reports whole microseconds and many nodes take two or three, where a plain median would be off
+    by up to a fifth.
     """
     return float(stats.trim_mean(values, 0.25))
 

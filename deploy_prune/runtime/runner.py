@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from deploy_prune.errors import InputError, MeasurementError, MissingDependencyError
+import numpy as np
+
+from deploy_prune.errors import DeployPruneError, InputError, MeasurementError, MissingDependencyError
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile
-from deploy_prune.runtime.client import WorkerProcess, WorkerRefusal
+from deploy_prune.runtime.client import RefusedError, WorkerProcess
 from deploy_prune.runtime.contention import UNOBSERVED, Contention
 from deploy_prune.runtime.timing import Conditions
 
 LOAD_TIMEOUT_S = 120.0
-# A block of runs is asked to end after a given time; a single run of a large model may take this much longer.
+# A block of runs is asked to end at a given time; a single run of a large model may take this much longer.
 RUN_GRACE_S = 60.0
 WARM_UP_BLOCK_RUNS = 5
 # Warm is when a block of runs is no longer faster than the one before by more than this share.
 WARM_UP_GAIN = 0.03
 INSTALL = {"onnxruntime": "pip install 'deploy_prune[onnx]'"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Consecutive runs of one model, in seconds.
+
+    ``samples_s`` counts the time on a core; ``waits_s`` is what the same runs spent ready but without a core
+    while another process had it. Their sum is what a clock on the wall showed.
+    """
+
+    samples_s: tuple[float, ...]
+    waits_s: tuple[float, ...]
+
+    def __add__(self, other: Runs) -> Runs:
+        return Runs(self.samples_s + other.samples_s, self.waits_s + other.waits_s)
+
+    def __getitem__(self, which: slice) -> Runs:
+        return Runs(self.samples_s[which], self.waits_s[which])
+
+    def __len__(self) -> int:
+        return len(self.samples_s)
+
+    @property
+    def median_s(self) -> float:
+        """Median of ``samples_s``."""
+        return float(np.median(self.samples_s))
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds that all runs took together."""
+        return sum(self.samples_s) + sum(self.waits_s)
+
+
+NO_RUNS = Runs((), ())
 
 
 class Runner:
@@ -31,6 +67,8 @@ class Runner:
         profile: engine, threads and the rest.
         profiling: let the engine time its own nodes (see ``nodes``); this slows the runs down.
 
+    ``runs_done`` counts all runs so far, warm-up included.
+
     Raises:
         InputError: the file is missing or no usable model, or its axes do not fit the profile.
         MissingDependencyError: the engine is not installed.
@@ -38,19 +76,18 @@ class Runner:
     """
 
     def __init__(self, model: Path, profile: HardwareProfile, *, profiling: bool = False) -> None:
-        self.model, self.profile = Path(model), profile
+        self.model, self.profile, self.runs_done = Path(model), profile, 0
         if not self.model.is_file():
             raise InputError(f"model file {model} not found; give the path of an exported .onnx file")
         self._process = WorkerProcess()
+        conditions = profile.model_dump(include={"threads", "spinning", "affinity", "batch", "axes"})
         try:
             self._loaded = self._ask(
                 "load", LOAD_TIMEOUT_S,
-                model=str(self.model.resolve()), threads=profile.threads, spinning=profile.spinning,
-                affinity=profile.affinity, optimisation="all", batch=profile.batch, axes=profile.axes,
-                profiling=profiling,
+                model=str(self.model.resolve()), conditions=conditions, profiling=profiling,
             )  # fmt: skip
         except BaseException:
-            self._process.kill()
+            self._process.end()
             raise
 
     def __enter__(self) -> Runner:
@@ -59,22 +96,31 @@ class Runner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.__exit__(kind, error, trace)
+        self._process.end()
 
-    def run(self, runs: int, max_s: float) -> list[float]:
-        """Seconds of up to ``runs`` runs, at least one; no further run starts after ``max_s`` seconds."""
+    def run(self, runs: int, max_s: float) -> Runs:
+        """Up to ``runs`` runs, at least one; no further one starts after ``max_s`` seconds."""
         reply = self._ask("run", max_s + RUN_GRACE_S, runs=runs, max_s=max_s)
-        return [nanoseconds / 1e9 for nanoseconds in reply["samples_ns"]]
+        self.runs_done += len(reply["samples_ns"])
+        pairs = list(zip(reply["samples_ns"], reply["waits_ns"], strict=True))
+        return Runs(
+            tuple((wall - wait) / 1e9 for wall, wait in pairs), tuple(wait / 1e9 for _, wait in pairs)
+        )
 
-    def warm_up(self) -> list[float]:
-        """Run until the runs no longer get faster (limits: the profile's); returns their seconds."""
+    def warm_up(self) -> Runs:
+        """Run until the runs no longer get faster, within the profile's limits."""
         limits = self.profile.measuring
-        samples = self.run(WARM_UP_BLOCK_RUNS, limits.warm_up_max_s)
-        while sum(samples) < limits.warm_up_max_s:
-            if len(samples) >= limits.warm_up_runs and is_warm(samples):
+        runs = self.run(WARM_UP_BLOCK_RUNS, limits.warm_up_max_s)
+        while (left_s := limits.warm_up_max_s - runs.wall_s) > 0:
+            if len(runs) >= limits.warm_up_runs and is_warm(runs.samples_s):
                 break
-            samples += self.run(WARM_UP_BLOCK_RUNS, limits.warm_up_max_s - sum(samples))
-        return samples
+            runs += self.run(WARM_UP_BLOCK_RUNS, left_s)
+        return runs
+
+    def pin(self, core: int | None = None) -> int | None:
+        """Stay on ``core`` or on the present one; the core, or None where processes cannot be bound."""
+        bound: int | None = self._ask("pin", RUN_GRACE_S, core=core)["core"]
+        return bound
 
     def state(self) -> dict[str, Any]:
         """How busy machine and process are, for ``contention_between``."""
@@ -85,7 +131,7 @@ class Runner:
         return self._ask("nodes", LOAD_TIMEOUT_S)
 
     def conditions(self, contention: Contention = UNOBSERVED) -> Conditions:
-        """Everything a timing of this runner was taken under."""
+        """Everything that a timing of this runner is taken under."""
         machine = detect_machine()
         return Conditions(
             profile=self.profile.name,
@@ -105,30 +151,30 @@ class Runner:
             contention=contention,
         )
 
-    def _ask(self, do: str, timeout_s: float, **arguments: Any) -> Mapping[str, Any]:
+    def _ask(self, do: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         try:
             return self._process.request(do, timeout_s=timeout_s, **arguments)
-        except WorkerRefusal as refusal:
-            raise self._explain(refusal) from None
+        except RefusedError as refused:
+            raise self._explain(refused) from None
 
-    def _explain(self, refusal: WorkerRefusal) -> Exception:
-        """The worker's refusal as the error that the user can act on."""
-        reason = " ".join(str(refusal).split())
+    def _explain(self, refused: RefusedError) -> DeployPruneError:
+        """The worker's refusal as the error that a user can act on."""
+        reason = " ".join(str(refused).split())
         engine = self.profile.engine
-        if refusal.kind == "missing":
+        if refused.kind == "missing":
             return MissingDependencyError(f"{engine} cannot be imported ({reason}); {INSTALL[engine]}")
-        if refusal.kind == "input":
-            return InputError(
-                f"{self.model}: {reason}; set 'batch' or 'axes' in the profile {self.profile.name!r}"
-            )
-        if refusal.kind == "model":
+        if refused.kind == "input":
+            advice = f"set 'batch' or 'axes' in the profile {self.profile.name!r}"
+            return InputError(f"{self.model}: {reason}; {advice}")
+        if refused.kind == "model":
             return InputError(
                 f"{self.model} is not a model that {engine} can run ({reason}); export it again"
             )
         return MeasurementError(f"{engine} failed on {self.model}: {reason}")
 
 
-def is_warm(samples: list[float]) -> bool:
-    """Is the fastest run of the last block no faster than that of the one before by more than ``WARM_UP_GAIN``?"""
-    last, before = samples[-WARM_UP_BLOCK_RUNS:], samples[-2 * WARM_UP_BLOCK_RUNS : -WARM_UP_BLOCK_RUNS]
+def is_warm(samples_s: tuple[float, ...]) -> bool:
+    """Is the last block's fastest run no faster than that of the block before, but for ``WARM_UP_GAIN``?"""
+    last = samples_s[-WARM_UP_BLOCK_RUNS:]
+    before = samples_s[-2 * WARM_UP_BLOCK_RUNS : -WARM_UP_BLOCK_RUNS]
     return bool(before) and min(last) >= (1 - WARM_UP_GAIN) * min(before)

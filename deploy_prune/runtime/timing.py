@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ CONFIDENCE = 0.95
 class Conditions:
     """All that a latency depends on besides the model; timings of unlike conditions never meet in one ratio.
 
-    ``profile`` and ``contention`` are told and not compared: two names may mean the same conditions, and how busy
-    the machine was is no choice of the user's. ``inputs`` holds type and shape, such as ``float32[1, 3, 160, 160]``.
+    ``profile`` and ``contention`` are told and not compared: two names may mean the same conditions, and how
+    busy the machine was is no choice of the user's. ``inputs`` holds type and shape, such as ``float32[1, 3,
+    160, 160]``.
     """
 
     profile: str
@@ -65,13 +66,18 @@ class Conditions:
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """The samples of one model, in seconds and in the order they were taken.
+    """The runs of one model in seconds, in the order they were taken.
 
-    ``stop_reason`` is "interval" (the median is known as well as the profile asks), "time limit",
-    "rounds" (of a comparison) or "runs" (of a node profile): the number that was asked for.
+    ``samples_s`` counts the time on a core, and all statistics are over it; ``waits_s`` is how long the same
+    runs were ready but had no core because another process was on it (known for one thread, otherwise 0).
+    Their sum is what a clock on the wall showed; on a machine with nothing else to do the waits are 0.
+
+    ``stop_reason`` is "interval" (the median is known as well as the profile asks), "time limit", or, where a
+    number was asked for, "rounds" or "runs".
     """
 
     samples_s: tuple[float, ...]
+    waits_s: tuple[float, ...]
     stop_reason: str
     conditions: Conditions
 
@@ -110,6 +116,7 @@ class Timing:
         """All fields, ready for JSON."""
         return {
             "samples_s": list(self.samples_s),
+            "waits_s": list(self.waits_s),
             "stop_reason": self.stop_reason,
             "conditions": self.conditions.to_dict(),
         }
@@ -117,16 +124,21 @@ class Timing:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Timing:
         """The inverse of ``to_dict``, also after a way through JSON."""
-        return cls(tuple(data["samples_s"]), data["stop_reason"], Conditions.from_dict(data["conditions"]))
+        return cls(
+            tuple(data["samples_s"]),
+            tuple(data["waits_s"]),
+            data["stop_reason"],
+            Conditions.from_dict(data["conditions"]),
+        )
 
 
-def median_interval(samples: tuple[float, ...] | np.ndarray) -> tuple[float, float]:
-    """Order-statistics interval of the median at 95 %, in the samples' unit, free of any assumed distribution.
+def median_interval(samples: Sequence[float]) -> tuple[float, float]:
+    """Order-statistics interval of the median at 95 %, in the samples' unit, for any distribution.
 
-    The number of samples below the true median is binomial(n, 1/2), so the samples of rank k and n + 1 - k enclose
-    it, where k is the largest rank with P(B < k) <= 2.5 % (Conover, Practical Nonparametric Statistics, section 3.2).
-    Samples are taken to be independent; drift within a measurement makes the true doubt larger.
-    With fewer than 6 samples no such k exists, and the range is all that can be said.
+    The number of samples below the true median is binomial(n, 1/2), so the samples of rank k and n + 1 - k
+    enclose it, where k is the largest rank with P(B < k) <= 2.5 % (Conover, Practical Nonparametric
+    Statistics, section 3.2). Samples are taken to be independent; drift within a measurement makes the true
+    doubt larger. With fewer than 6 samples no such k exists, and the range is all that can be said.
     """
     ordered = np.sort(np.asarray(samples))
     n = len(ordered)

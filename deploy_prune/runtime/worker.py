@@ -1,12 +1,13 @@
 """The measuring process: one model, one engine, JSON lines in and out.
 
-This file is sent as text to ``python -u -c ...`` on the machine that measures, so it stands alone: standard library
-and the engine only, and it runs on Python 3.8. One request per line on stdin, one reply per line on stdout:
+This file is sent as text to ``python -u -c ...`` on the machine that measures, so it stands alone: it needs
+the standard library and the engine only, and runs on Python 3.8. One request per line on stdin, one reply per
+line on stdout:
 
     {"id": 1, "do": "load", ...}  ->  {"id": 1, "result": {...}}  or  {"id": 1, "error": {"kind", "message"}}
 
-Error kinds: ``missing`` (engine not installed), ``input`` (the request or the model's axes), ``model`` (the engine
-refuses the file), ``failed`` (anything else). The end of stdin ends the process.
+Error kinds: ``missing`` (engine not installed), ``input`` (the request, or the model's axes), ``model`` (the
+engine refuses the file), ``failed`` (anything else). The end of stdin ends the process.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ import sys
 import tempfile
 import time
 import traceback
+from pathlib import Path
+from typing import Any
 
+REQUESTS = ("load", "run", "nodes", "pin", "state")
+INPUT_SEED = 0
 NUMPY_TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -32,10 +37,11 @@ NUMPY_TYPES = {
     "tensor(int8)": "int8",
     "tensor(bool)": "bool",
 }
-INPUT_SEED = 0
+# Windows counts a thread's time in steps of 15 ms, which says nothing about one run.
+THREAD_CLOCK_IS_FINE = time.get_clock_info("thread_time").resolution <= 1e-6
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A request cannot be met; ``kind`` tells the client which error to raise."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -43,135 +49,152 @@ class Refusal(Exception):
         self.kind = kind
 
 
+class OnnxRuntimeModel:
+    """A model in an ONNX Runtime session on the CPU, with its random inputs."""
+
+    def __init__(self, model: str, conditions: dict[str, Any], profiling: bool) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise RefusedError("missing", str(error)) from error
+        options = onnxruntime.SessionOptions()
+        self._folder = Path(tempfile.mkdtemp(prefix="deploy-prune-")) if profiling else None
+        self._set_options(options, conditions)
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the engine's error classes differ between its versions
+            self.close()
+            raise RefusedError("model", str(error)) from error
+        self._feed = make_feed(self._session.get_inputs(), conditions["batch"], conditions["axes"])
+        self.description = {
+            "engine_version": onnxruntime.__version__,
+            "provider": self._session.get_providers()[0],
+            "inputs": [f"{array.dtype}{list(array.shape)}" for array in self._feed.values()],
+        }
+
+    def _set_options(self, options: Any, conditions: dict[str, Any]) -> None:
+        threads, affinity = conditions["threads"], conditions["affinity"]
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "1" if conditions["spinning"] else "0"
+        )
+        if affinity and threads > 1:
+            # 1-based, and for the pool's threads only: the calling thread is bound by the operating system
+            pool = [str(affinity[k % len(affinity)] + 1) for k in range(1, threads)]
+            options.add_session_config_entry("session.intra_op_thread_affinities", ";".join(pool))
+        if self._folder is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(self._folder / "trace")
+            options.optimized_model_filepath = str(self._folder / "optimised.onnx")
+            # weights into a file of their own, so that the graph is small enough to be sent
+            options.add_session_config_entry(
+                "session.optimized_model_external_initializers_file_name", "weights"
+            )
+            options.add_session_config_entry(
+                "session.optimized_model_external_initializers_min_size_in_bytes", "0"
+            )
+
+    def run(self) -> None:
+        """One inference."""
+        self._session.run(None, self._feed)
+
+    def nodes(self) -> dict[str, Any]:
+        """End profiling: the engine's own times of each node in each run, and its optimised graph."""
+        if self._folder is None:
+            raise RefusedError("input", "the model was loaded without profiling")
+        events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        graph = (self._folder / "optimised.onnx").read_bytes()
+        return {"nodes": collect_nodes(events), "graph": base64.b64encode(graph).decode("ascii")}
+
+    def close(self) -> None:
+        """Remove the files of profiling."""
+        if self._folder is not None:
+            shutil.rmtree(str(self._folder), ignore_errors=True)
+
+
 class Worker:
     """Holds the loaded model between requests; each public method answers the request of its name."""
 
     def __init__(self) -> None:
-        self.session = None
-        self.feed = {}
-        self.folder = None
+        self._model: OnnxRuntimeModel | None = None
+        self._count_waits = False
 
-    def load(
-        self,
-        model: str,
-        threads: int,
-        spinning: bool,
-        affinity: list | None,
-        optimisation: str,
-        batch: int,
-        axes: dict,
-        profiling: bool,
-    ) -> dict:
-        """Create the session and its random inputs; with ``profiling`` the engine times its own nodes."""
-        if affinity:
-            os.sched_setaffinity(0, affinity)
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise Refusal("missing", str(error)) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = {
-            "none": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-            "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
-        }[optimisation]
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-        if affinity and threads > 1:
-            # 1-based, for the pool threads only: the calling thread is bound by sched_setaffinity above
-            pool = [str(affinity[k % len(affinity)] + 1) for k in range(1, threads)]
-            options.add_session_config_entry("session.intra_op_thread_affinities", ";".join(pool))
-        options.log_severity_level = 3
-        if profiling:
-            self._profile_into_folder(options)
-        try:
-            self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise Refusal("model", str(error)) from error
-        self.feed = make_feed(self.session.get_inputs(), batch, axes)
-        return {
-            "engine_version": onnxruntime.__version__,
-            "provider": self.session.get_providers()[0],
-            "python": platform.python_version(),
-            "inputs": ["%s%s" % (a.dtype, list(a.shape)) for a in self.feed.values()],
-        }
+    def load(self, model: str, conditions: dict[str, Any], profiling: bool) -> dict[str, Any]:
+        """Create the engine's session; with ``profiling`` the engine times its own nodes."""
+        if conditions["affinity"]:
+            os.sched_setaffinity(0, conditions["affinity"])
+        self._model = OnnxRuntimeModel(model, conditions, profiling)
+        # Only a run on a single thread is known to have been on a core exactly as long as that thread was.
+        self._count_waits = THREAD_CLOCK_IS_FINE and conditions["threads"] == 1
+        return {**self._model.description, "python": platform.python_version()}
 
-    def _profile_into_folder(self, options: object) -> None:
-        self.folder = tempfile.mkdtemp(prefix="deploy-prune-")
-        options.enable_profiling = True
-        options.profile_file_prefix = os.path.join(self.folder, "trace")
-        options.optimized_model_filepath = os.path.join(self.folder, "optimised.onnx")
-        # weights go to a file of their own, so that the graph is small enough to be sent
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights")
-        options.add_session_config_entry(
-            "session.optimized_model_external_initializers_min_size_in_bytes", "0"
-        )
+    def run(self, runs: int, max_s: float) -> dict[str, Any]:
+        """Time up to ``runs`` runs, at least one, ending after ``max_s`` seconds.
 
-    def run(self, runs: int, max_s: float) -> dict:
-        """Time up to ``runs`` runs, at least one, ending after ``max_s`` seconds; raw nanoseconds."""
-        session, feed, clock = self._loaded(), self.feed, time.perf_counter_ns
-        samples = []
-        end = clock() + int(max_s * 1e9)
+        Returns the nanoseconds of each run on the wall clock, and how many of them the thread had no core.
+        """
+        model, wall, own = self._loaded(), time.perf_counter_ns, time.thread_time_ns
+        samples, waits = [], []
+        end = wall() + int(max_s * 1e9)
         gc.disable()
         try:
             for _ in range(runs):
-                start = clock()
-                session.run(None, feed)
-                stop = clock()
+                own_start, start = own(), wall()
+                model.run()
+                stop, own_stop = wall(), own()
                 samples.append(stop - start)
+                waits.append(max(0, stop - start - (own_stop - own_start)) if self._count_waits else 0)
                 if stop > end:
                     break
         finally:
             gc.enable()
-        return {"samples_ns": samples}
+        return {"samples_ns": samples, "waits_ns": waits}
 
-    def nodes(self) -> dict:
-        """End profiling: the engine's own times of each node in each run, and its optimised graph."""
-        if self.folder is None:
-            raise Refusal("input", "the model was loaded without profiling")
-        with open(self._loaded().end_profiling(), encoding="utf-8") as file:
-            nodes = collect_nodes(json.load(file))
-        with open(os.path.join(self.folder, "optimised.onnx"), "rb") as file:
-            graph = base64.b64encode(file.read()).decode("ascii")
-        return {"nodes": nodes, "graph": graph}
+    def nodes(self) -> dict[str, Any]:
+        """The engine's own node times; ends profiling."""
+        return self._loaded().nodes()
 
-    def state(self) -> dict:
+    def pin(self, core: int | None) -> dict[str, Any]:
+        """Stay on ``core`` or on the present one; answers with it, or null where that is impossible."""
+        core = current_core() if core is None else core
+        if core is not None:
+            os.sched_setaffinity(0, [core])
+        return {"core": core}
+
+    def state(self) -> dict[str, Any]:
         """Counters that tell how busy the machine is and how long this process waited for a core."""
         return {
             "time_s": time.perf_counter(),
             "own_cpu_s": time.process_time(),
             "own_wait_s": read_wait_s(),
             "cpu_s": read_cpu_s(),
-            "load_average": read_first_number("/proc/loadavg"),
+            "load_average": read_load_average(),
             "pressure": read_pressure(),
             "frequency_hz": read_frequency_hz(),
         }
 
-    def close(self) -> dict:
-        """Drop the session and its files."""
-        self.session = None
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        return {}
+    def close(self) -> None:
+        """Remove the model's files."""
+        if self._model is not None:
+            self._model.close()
 
-    def _loaded(self) -> object:
-        if self.session is None:
-            raise Refusal("input", "no model is loaded")
-        return self.session
+    def _loaded(self) -> OnnxRuntimeModel:
+        if self._model is None:
+            raise RefusedError("input", "no model is loaded")
+        return self._model
 
 
-def make_feed(inputs: list, batch: int, axes: dict) -> dict:
-    """Uniform random arrays of each input's shape and type, the same for every worker."""
+def make_feed(inputs: Any, batch: int, axes: dict[str, int]) -> dict[str, Any]:
+    """Uniform random arrays of each input's shape and type, the same in every worker."""
     import numpy
 
     random = numpy.random.default_rng(INPUT_SEED)
     feed = {}
     for tensor in inputs:
         if tensor.type not in NUMPY_TYPES:
-            raise Refusal(
-                "input", "input %r has the type %s, which cannot be filled" % (tensor.name, tensor.type)
-            )
+            raise RefusedError("input", f"input {tensor.name!r} is a {tensor.type}, which cannot be filled")
         shape = fix_shape(tensor.name, tensor.shape, batch, axes)
         kind = NUMPY_TYPES[tensor.type]
         if kind.startswith("float"):
@@ -182,8 +205,8 @@ def make_feed(inputs: list, batch: int, axes: dict) -> dict:
     return feed
 
 
-def fix_shape(name: str, shape: list, batch: int, axes: dict) -> list:
-    """Give every dynamic axis its size: the batch for the first, ``axes`` by name for the others."""
+def fix_shape(name: str, shape: list[Any], batch: int, axes: dict[str, int]) -> list[int]:
+    """Give every dynamic axis its size: from ``axes`` by its name, or the batch where it is the first."""
     fixed = []
     for position, size in enumerate(shape):
         if isinstance(size, int):
@@ -193,28 +216,22 @@ def fix_shape(name: str, shape: list, batch: int, axes: dict) -> list:
         elif position == 0:
             fixed.append(batch)
         else:
-            raise Refusal(
-                "input",
-                "input %r has the dynamic axis %r (axis %d of %s) and no size for it"
-                % (name, size, position, shape),
-            )
+            raise RefusedError("input", f"input {name!r} of shape {shape} has no size for its axis {size!r}")
     if fixed and fixed[0] != batch:
-        raise Refusal(
-            "input", "input %r has a batch of %d, the profile asks for %d" % (name, fixed[0], batch)
-        )
+        raise RefusedError("input", f"input {name!r} has a batch of {fixed[0]}, the profile asks for {batch}")
     return fixed
 
 
-def collect_nodes(events: list) -> list:
+def collect_nodes(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Node records from an ONNX Runtime trace in order of execution, with the microseconds of every run."""
     kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
-    kernels.sort(key=lambda e: (e["ts"], -e["dur"]))
-    nodes = {}
+    kernels.sort(key=lambda event: (event["ts"], -event["dur"]))
+    nodes: dict[Any, dict[str, Any]] = {}
     outer_end = -1
     for event in kernels:
         end = event["ts"] + event["dur"]
         if event["ts"] < outer_end and end <= outer_end:
-            continue  # inside a Loop or If, whose own time already holds it
+            continue  # inside a Loop or If, whose own time holds it already
         outer_end = end
         details = event["args"]
         key = (details.get("node_index"), event["name"])
@@ -234,37 +251,41 @@ def collect_nodes(events: list) -> list:
 def read_text(path: str) -> str | None:
     """The file's text, or None where the kernel has no such file."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        return Path(path).read_text(encoding="utf-8")
     except OSError:
         return None
 
 
-def read_first_number(path: str) -> float | None:
-    """The first word of a file as a number."""
-    text = read_text(path)
-    return float(text.split()[0]) if text else None
+def current_core() -> int | None:
+    """The core this thread ran on last (field 39 of ``stat``, counted behind the command's name)."""
+    text = read_text("/proc/self/stat")
+    return int(text.rpartition(")")[2].split()[36]) if text and hasattr(os, "sched_setaffinity") else None
 
 
 def read_wait_s() -> float | None:
     """Seconds that this process's threads were ready to run and had no core (``schedstat``, second field)."""
     total = None
-    folder = "/proc/self/task"
-    for task in os.listdir(folder) if os.path.isdir(folder) else []:
-        text = read_text("%s/%s/schedstat" % (folder, task))
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        text = read_text(str(path))
         if text:
             total = (total or 0.0) + int(text.split()[1]) / 1e9
     return total
 
 
-def read_cpu_s() -> dict | None:
+def read_cpu_s() -> dict[str, float] | None:
     """Seconds of all cores since boot: busy with processes, and stolen by the hypervisor."""
     text = read_text("/proc/stat")
     if not text:
         return None
-    user, nice, system, _, _, irq, softirq, steal = [int(x) for x in text.splitlines()[0].split()[1:9]]
+    user, nice, system, _, _, irq, softirq, steal = [int(word) for word in text.split()[1:9]]
     tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
     return {"busy": (user + nice + system + irq + softirq) * tick_s, "stolen": steal * tick_s}
+
+
+def read_load_average() -> float | None:
+    """Load average of the last minute."""
+    text = read_text("/proc/loadavg")
+    return float(text.split()[0]) if text else None
 
 
 def read_pressure() -> float | None:
@@ -274,34 +295,29 @@ def read_pressure() -> float | None:
 
 
 def read_frequency_hz() -> int | None:
-    """The highest current clock of the cores, where the kernel tells."""
-    clocks = []
-    for core in range(os.cpu_count() or 1):
-        text = read_text("/sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq" % core)
-        if text:
-            clocks.append(int(text) * 1000)
-    return max(clocks) if clocks else None
+    """The highest present clock of the cores, where the kernel tells."""
+    folder = Path("/sys/devices/system/cpu")
+    clocks = [read_text(str(path)) for path in folder.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    return max((int(clock) * 1000 for clock in clocks if clock), default=None)
 
 
-def answer(worker: Worker, request: dict) -> dict:
+def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
     """The reply to one request; every failure becomes an error reply."""
     try:
         arguments = {key: value for key, value in request.items() if key not in ("id", "do")}
-        if request["do"] not in ("load", "run", "nodes", "state", "close"):
-            raise Refusal("input", "unknown request %r" % request["do"])
+        if request["do"] not in REQUESTS:
+            raise RefusedError("input", f"unknown request {request['do']!r}")
         return {"id": request["id"], "result": getattr(worker, request["do"])(**arguments)}
-    except Refusal as refusal:
-        return {"id": request["id"], "error": {"kind": refusal.kind, "message": str(refusal)}}
+    except RefusedError as refused:
+        return {"id": request["id"], "error": {"kind": refused.kind, "message": str(refused)}}
     except Exception as error:
         traceback.print_exc()
-        return {
-            "id": request["id"],
-            "error": {"kind": "failed", "message": "%s: %s" % (type(error).__name__, error)},
-        }
+        message = f"{type(error).__name__}: {error}"
+        return {"id": request["id"], "error": {"kind": "failed", "message": message}}
 
 
 def main() -> None:
-    """Answer requests until stdin ends or ``close`` is asked for."""
+    """Answer requests until stdin ends."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # prints of engines written in C go to stderr and cannot corrupt the protocol
     worker = Worker()
@@ -310,10 +326,8 @@ def main() -> None:
             request = json.loads(line.decode("utf-8"))
             out.write(json.dumps(answer(worker, request)) + "\n")
             out.flush()
-            if request["do"] == "close":
-                break
     except BrokenPipeError:
-        pass  # the client is gone; nobody is left to answer
+        pass  # the client is gone, nobody is left to answer
     finally:
         worker.close()
 
