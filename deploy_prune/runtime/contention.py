@@ -71,24 +71,51 @@ def contention_between(before: Sequence[Mapping[str, Any]], after: Sequence[Mapp
         before: one reply per worker, taken together.
         after: the replies of the same workers, in the same order.
     """
-
-    def grown(name: str) -> float | None:
-        values = [state[name] for state in (*before, *after)]
-        return None if None in values else sum(s[name] for s in after) - sum(s[name] for s in before)
-
-    duration_s = after[0]["time_s"] - before[0]["time_s"]
-    own_s, waited_s = grown("own_cpu_s"), grown("own_wait_s")
-    other_cores = stolen_cores = None
-    if before[0]["cpu_s"] and after[0]["cpu_s"] and own_s is not None:
-        busy_s = after[0]["cpu_s"]["busy"] - before[0]["cpu_s"]["busy"]
-        other_cores = max(0.0, busy_s - own_s) / duration_s
-        stolen_cores = (after[0]["cpu_s"]["stolen"] - before[0]["cpu_s"]["stolen"]) / duration_s
+    first, last = before[0], after[0]
+    duration_s = last["time_s"] - first["time_s"]
+    own_s = sum(state["own_cpu_s"] for state in after) - sum(state["own_cpu_s"] for state in before)
+    waits = [_read_wait_s(state["schedstat"]) for state in (*before, *after)]
+    wait_share = other_cores = stolen_cores = None
+    if None not in waits and own_s > 0:
+        waited_s = sum(w or 0.0 for w in waits[len(before) :]) - sum(w or 0.0 for w in waits[: len(before)])
+        wait_share = waited_s / (own_s + waited_s)
+    ticks = [_read_ticks(state["files"]["/proc/stat"]) for state in (first, last)]
+    if ticks[0] and ticks[1]:
+        busy_s, stolen_s = ((b - a) / first["ticks_per_s"] for a, b in zip(*ticks, strict=True))
+        other_cores, stolen_cores = max(0.0, busy_s - own_s) / duration_s, stolen_s / duration_s
     return Contention(
         duration_s=duration_s,
         other_cores=other_cores,
         stolen_cores=stolen_cores,
-        wait_share=waited_s / (own_s + waited_s) if waited_s is not None and own_s else None,
-        load_average=(before[0]["load_average"], after[0]["load_average"]),
-        pressure=(before[0]["pressure"], after[0]["pressure"]),
-        frequency_hz=(before[0]["frequency_hz"], after[0]["frequency_hz"]),
+        wait_share=wait_share,
+        load_average=(_read_load_average(first), _read_load_average(last)),
+        pressure=(_read_pressure(first), _read_pressure(last)),
+        frequency_hz=(_read_frequency_hz(first), _read_frequency_hz(last)),
     )
+
+
+def _read_wait_s(schedstats: Sequence[str]) -> float | None:
+    """Seconds that a process's threads were ready and had no core (second field, in nanoseconds)."""
+    return sum(int(text.split()[1]) for text in schedstats) / 1e9 if schedstats else None
+
+
+def _read_ticks(stat: str | None) -> tuple[int, int] | None:
+    """Ticks of all cores since boot that went to processes and to other guests (proc(5), /proc/stat)."""
+    if not stat:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = (int(word) for word in stat.split()[1:9])
+    return user + nice + system + irq + softirq, steal
+
+
+def _read_load_average(state: Mapping[str, Any]) -> float | None:
+    text = state["files"]["/proc/loadavg"]
+    return float(text.split()[0]) if text else None
+
+
+def _read_pressure(state: Mapping[str, Any]) -> float | None:
+    text = state["files"]["/proc/pressure/cpu"]
+    return float(text.split("avg10=")[1].split()[0]) if text else None
+
+
+def _read_frequency_hz(state: Mapping[str, Any]) -> int | None:
+    return max((int(text) * 1000 for text in state["clocks"]), default=None)

@@ -21,9 +21,6 @@ MEASURE_BLOCK_S = 0.2
 TURN_S = 0.02
 MIN_TURN_RUNS = 2
 MIN_ROUNDS = 10
-# A run is undisturbed when it waited for a core for less than this share of its time.
-UNDISTURBED_WAIT_SHARE = 0.01
-MIN_UNDISTURBED_RUNS = 10
 
 
 def measure(model: Path, profile: HardwareProfile) -> Timing:
@@ -106,8 +103,7 @@ def compare(
 def profile_nodes(model: Path, profile: HardwareProfile) -> NodeProfile:
     """Time a model and each of its nodes, by turns, in two workers: one profiled by its engine, one not.
 
-    Ends after the profile's ``min_runs`` runs of each, or at its time limit. Node times come from the runs
-    that were not disturbed by other processes.
+    Ends after the profile's ``min_runs`` runs of each, or at its time limit.
 
     Raises:
         InputError, MissingDependencyError, MeasurementError: see ``Runner``.
@@ -130,19 +126,8 @@ def profile_nodes(model: Path, profile: HardwareProfile) -> NodeProfile:
                 stop_reason = "time limit"
         contention = contention_between(before, [plain.state(), profiled.state()])
         timing = Timing(plain_runs.samples_s, plain_runs.waits_s, stop_reason, plain.conditions(contention))
-        nodes = read_nodes(
-            Path(model), profiled.nodes(), [positions[k] for k in find_undisturbed(profiled_runs)]
-        )
+        nodes = read_nodes(Path(model), profiled.nodes(), positions, profiled_runs.waits_s)
     return NodeProfile(timing, nodes, profiled_runs.median_s)
-
-
-def find_undisturbed(runs: Runs) -> list[int]:
-    """Positions of the runs that did not wait for a core; where they are few, the least disturbed ones."""
-    shares = np.asarray(runs.waits_s) / (np.asarray(runs.samples_s) + np.asarray(runs.waits_s))
-    calm = np.flatnonzero(shares < UNDISTURBED_WAIT_SHARE)
-    if len(calm) < MIN_UNDISTURBED_RUNS:
-        calm = np.sort(np.argsort(shares, kind="stable")[:MIN_UNDISTURBED_RUNS])
-    return [int(position) for position in calm]
 
 
 def _prepare_turns(a: Runner, b: Runner) -> tuple[int, int]:

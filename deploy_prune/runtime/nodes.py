@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
+import collections
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
+from deploy_prune.errors import MeasurementError
 from deploy_prune.runtime.node_names import exported_names
 from deploy_prune.runtime.timing import Timing
 
+# Node times are the mean of the middle half of the runs: deaf to outliers as the median is, and finer than
+# the whole microseconds that ONNX Runtime reports, where many nodes take two or three.
+MIDDLE_TRIM = 0.25
 # Operators with one activation input; what else they read are weights, or a residual added on the way out.
 _ONE_ACTIVATION = ("Conv", "MatMul", "Gemm")
 _ITEM_BYTES = {
@@ -35,7 +41,8 @@ class NodeTime:
     ``name`` is that of the exported model's node that it computes, the same at every width; ``op`` is the
     engine's operator. ``input_numel`` counts the elements of the activations read (Conv, MatMul, Gemm: of
     input 0; others: of all inputs that are no weights), ``output_numel`` those written. Shapes are the
-    engine's, so blocked layouts show their padding. ``time_s`` is the node's median kernel time in seconds.
+    engine's, so blocked layouts show their padding. ``time_s`` is the node's typical kernel
+    time in seconds (the mean of the middle half of its runs).
     """
 
     name: str
@@ -88,43 +95,78 @@ class NodeProfile:
         return cls(Timing.from_dict(data["timing"]), nodes, data["profiled_s"])
 
 
-def read_nodes(model: Path, reply: Mapping[str, Any], kept_runs: Sequence[int]) -> tuple[NodeTime, ...]:
+def read_nodes(
+    model: Path, reply: Mapping[str, Any], positions: Sequence[int], waits_s: Sequence[float]
+) -> tuple[NodeTime, ...]:
     """Node times from a worker's ``nodes`` reply.
 
     Args:
         model: the exported file, for the nodes' names.
         reply: ``nodes`` (in order of execution, each with its microseconds in every run) and ``graph``.
-        kept_runs: the runs that count, by position.
+        positions: the runs that count.
+        waits_s: how long each of these runs waited for a core.
+
+    Raises:
+        MeasurementError: the engine's profile misses some nodes in some runs.
     """
+    raw = reply["nodes"]
+    incomplete = next((n["name"] for n in raw if len(n["durations_us"]) <= positions[-1]), None)
+    if incomplete is not None:
+        raise MeasurementError(
+            f"the engine's profile of {model} misses runs of node {incomplete!r}; "
+            "set a smaller 'min_runs' in the profile"
+        )
+    durations_s = np.array([node["durations_us"] for node in raw])[:, positions] / 1e6
+    times_s = stats.trim_mean(remove_waits(durations_s, np.asarray(waits_s)), MIDDLE_TRIM, axis=1)
     names = exported_names(model, base64.b64decode(reply["graph"]))
-    used: dict[str, int] = {}
-    nodes = []
-    for node in reply["nodes"]:
-        name = names.get(node["name"], node["name"])
-        used[name] = used.get(name, 0) + 1
-        if used[name] > 1:
-            name = f"{name}#{used[name]}"
-        nodes.append(_read_node(name, node, kept_runs))
-    return tuple(nodes)
+    unique = _number_repeats([names.get(node["name"], node["name"]) for node in raw])
+    return tuple(
+        _describe_node(name, node, float(t)) for name, node, t in zip(unique, raw, times_s, strict=True)
+    )
 
 
-def _read_node(name: str, node: Mapping[str, Any], kept_runs: Sequence[int]) -> NodeTime:
+def remove_waits(durations_s: np.ndarray, waits_s: np.ndarray) -> np.ndarray:
+    """Take the time without a core out of the nodes that it fell into.
+
+    The kernel tells how long a run waited, not where. A wait is as long as another process's turn, which is
+    milliseconds, so it is taken from the nodes that exceed their own lower quartile most, and never below it.
+
+    Args:
+        durations_s: (nodes, runs).
+        waits_s: (runs,).
+
+    Returns:
+        (nodes, runs), a new array.
+    """
+    usual = np.percentile(durations_s, 25, axis=1, keepdims=True)  # (nodes, 1)
+    excess = np.maximum(durations_s - usual, 0)  # (nodes, runs)
+    order = np.argsort(-excess, axis=0)
+    ordered = np.take_along_axis(excess, order, axis=0)
+    before = np.cumsum(ordered, axis=0) - ordered  # what larger excesses have used up of the run's wait
+    cuts = np.clip(waits_s - before, 0, ordered)
+    corrected = durations_s.copy()
+    np.put_along_axis(corrected, order, np.take_along_axis(durations_s, order, axis=0) - cuts, axis=0)
+    return corrected
+
+
+def _describe_node(name: str, node: Mapping[str, Any], time_s: float) -> NodeTime:
     inputs, outputs = _read_shapes(node["inputs"]), _read_shapes(node["outputs"])
     output_numel = sum(math.prod(shape) for shape in outputs)
-    input_numel = math.prod(inputs[0]) if inputs else 0
-    if not any(word in node["op"] for word in _ONE_ACTIVATION):
+    if any(word in node["op"] for word in _ONE_ACTIVATION):
+        input_numel = math.prod(inputs[0])
+    else:
         input_numel = node["activation_bytes"] // _item_bytes(node["inputs"])
-    durations_s = [node["durations_us"][run] / 1e6 for run in kept_runs]
-    return NodeTime(name, node["op"], inputs, outputs, input_numel, output_numel, middle_mean(durations_s))
+    return NodeTime(name, node["op"], inputs, outputs, input_numel, output_numel, time_s)
 
 
-def middle_mean(values: Sequence[float]) -> float:
-    """Mean of the middle half: deaf to outliers as the median is, and finer than whole microseconds.
-
-    The engine reports whole microseconds and many nodes take two or three, where a plain median would be off
-    by up to a fifth.
-    """
-    return float(stats.trim_mean(values, 0.25))
+def _number_repeats(names: Sequence[str]) -> list[str]:
+    """The second "a" becomes "a#2": tables need one name per node."""
+    seen: collections.Counter[str] = collections.Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return unique
 
 
 def _read_shapes(tensors: Sequence[Mapping[str, Sequence[int]]]) -> tuple[tuple[int, ...], ...]:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 REQUESTS = ("load", "run", "nodes", "pin", "state")
+STATE_FILES = ("/proc/loadavg", "/proc/pressure/cpu", "/proc/stat")
 INPUT_SEED = 0
 NUMPY_TYPES = {
     "tensor(float)": "float32",
@@ -77,9 +78,8 @@ class OnnxRuntimeModel:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "1" if conditions["spinning"] else "0"
-        )
+        spinning = "1" if conditions["spinning"] else "0"
+        options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
         if affinity and threads > 1:
             # 1-based, and for the pool's threads only: the calling thread is bound by the operating system
             pool = [str(affinity[k % len(affinity)] + 1) for k in range(1, threads)]
@@ -89,12 +89,9 @@ class OnnxRuntimeModel:
             options.profile_file_prefix = str(self._folder / "trace")
             options.optimized_model_filepath = str(self._folder / "optimised.onnx")
             # weights into a file of their own, so that the graph is small enough to be sent
-            options.add_session_config_entry(
-                "session.optimized_model_external_initializers_file_name", "weights"
-            )
-            options.add_session_config_entry(
-                "session.optimized_model_external_initializers_min_size_in_bytes", "0"
-            )
+            external = "session.optimized_model_external_initializers_"
+            options.add_session_config_entry(external + "file_name", "weights")
+            options.add_session_config_entry(external + "min_size_in_bytes", "0")
 
     def run(self) -> None:
         """One inference."""
@@ -164,15 +161,14 @@ class Worker:
         return {"core": core}
 
     def state(self) -> dict[str, Any]:
-        """Counters that tell how busy the machine is and how long this process waited for a core."""
+        """Clocks and the kernel's own words on how busy the machine is; the client reads them."""
         return {
             "time_s": time.perf_counter(),
             "own_cpu_s": time.process_time(),
-            "own_wait_s": read_wait_s(),
-            "cpu_s": read_cpu_s(),
-            "load_average": read_load_average(),
-            "pressure": read_pressure(),
-            "frequency_hz": read_frequency_hz(),
+            "ticks_per_s": os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else None,
+            "files": {path: read_text(path) for path in STATE_FILES},
+            "schedstat": read_all("/proc/self/task", "*/schedstat"),
+            "clocks": read_all("/sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq"),
         }
 
     def close(self) -> None:
@@ -262,43 +258,10 @@ def current_core() -> int | None:
     return int(text.rpartition(")")[2].split()[36]) if text and hasattr(os, "sched_setaffinity") else None
 
 
-def read_wait_s() -> float | None:
-    """Seconds that this process's threads were ready to run and had no core (``schedstat``, second field)."""
-    total = None
-    for path in Path("/proc/self/task").glob("*/schedstat"):
-        text = read_text(str(path))
-        if text:
-            total = (total or 0.0) + int(text.split()[1]) / 1e9
-    return total
-
-
-def read_cpu_s() -> dict[str, float] | None:
-    """Seconds of all cores since boot: busy with processes, and stolen by the hypervisor."""
-    text = read_text("/proc/stat")
-    if not text:
-        return None
-    user, nice, system, _, _, irq, softirq, steal = [int(word) for word in text.split()[1:9]]
-    tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
-    return {"busy": (user + nice + system + irq + softirq) * tick_s, "stolen": steal * tick_s}
-
-
-def read_load_average() -> float | None:
-    """Load average of the last minute."""
-    text = read_text("/proc/loadavg")
-    return float(text.split()[0]) if text else None
-
-
-def read_pressure() -> float | None:
-    """Percent of the last 10 s in which some task waited for a core ("some avg10")."""
-    text = read_text("/proc/pressure/cpu")
-    return float(text.split("avg10=")[1].split()[0]) if text else None
-
-
-def read_frequency_hz() -> int | None:
-    """The highest present clock of the cores, where the kernel tells."""
-    folder = Path("/sys/devices/system/cpu")
-    clocks = [read_text(str(path)) for path in folder.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
-    return max((int(clock) * 1000 for clock in clocks if clock), default=None)
+def read_all(folder: str, pattern: str) -> list[str]:
+    """The texts of all files that match; a thread may end while its folder is being read."""
+    texts = [read_text(str(path)) for path in Path(folder).glob(pattern)]
+    return [text for text in texts if text]
 
 
 def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
