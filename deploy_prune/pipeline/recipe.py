@@ -70,6 +70,12 @@ class BudgetRecipe(_Section):
         return self
 
 
+class SearchRecipe(_Section):
+    """What a width costs: the change of the outputs on this many real images; 0: the importance removed."""
+
+    calibration_images: int = pydantic.Field(default=16, ge=0)
+
+
 class FinetuneRecipe(TrainRecipe):
     """Training of the pruned model; ``distil`` takes the dense model as teacher."""
 
@@ -93,31 +99,49 @@ class Recipe(_Section):
     train: TrainRecipe = TrainRecipe()
     budget: BudgetRecipe
     profile: str = "cpu-onnxruntime"  # name or path of a hardware profile
-    importance: Literal["l1", "l2"] = "l2"
+    importance: Literal["l1", "l2"] = "l2"  # by which units are ranked within their group
+    search: SearchRecipe = SearchRecipe()
     finetune: FinetuneRecipe = FinetuneRecipe()
     export: ExportRecipe = ExportRecipe()
     seed: int = 0
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def read_recipe(path: Path, changes: Mapping[str, object] | None = None) -> Recipe:
     """Read and validate a recipe.
 
     Args:
         path: the YAML file.
-        overrides: ``key=value`` texts that replace single values, dotted for sections (``train.epochs=3``);
-            the value is read as YAML.
+        changes: values that replace the file's, by key, dotted for those in sections (``train.epochs``).
 
     Raises:
         InputError: the file is missing or unreadable, or has mistakes; then all of them, one per line.
     """
     settings = _read_mapping(path)
-    for override in overrides:
-        _apply_override(settings, override)
+    for key, value in (changes or {}).items():
+        _change(settings, key, value)
     try:
         return Recipe.model_validate(settings)
     except pydantic.ValidationError as error:
         lines = [f"{path}: {mistake}" for mistake in describe_mistakes(error, Recipe)]
         raise InputError("\n".join(lines)) from None
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, object]:
+    """Turn ``key=value`` texts into changes for ``read_recipe``; the values are read as YAML.
+
+    Raises:
+        InputError: a text is not of this form.
+    """
+    changes: dict[str, object] = {}
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise InputError(f"override {override!r}: expected key=value, for example train.epochs=3")
+        try:
+            changes[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"override {override!r}: {text!r} is not a YAML value") from None
+    return changes
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -140,17 +164,11 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     return dict(settings)
 
 
-def _apply_override(settings: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise InputError(f"override {override!r}: expected key=value, for example train.epochs=3")
+def _change(settings: dict[str, Any], key: str, value: object) -> None:
     *sections, last = key.split(".")
     for section in sections:
         inner = settings.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise InputError(f"override {override!r}: {section!r} is {inner!r} in the recipe, not a section")
+            raise InputError(f"cannot set {key}: {section!r} is {inner!r} in the recipe, not a section")
         settings = inner
-    try:
-        settings[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"override {override!r}: {text!r} is not a YAML value") from None
+    settings[last] = value

@@ -1,7 +1,6 @@
 """Run stages in order, skip those whose inputs are unchanged, and say one line about each."""
 
 import dataclasses
-import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+import deploy_prune
 from deploy_prune.pipeline.store import Draft, Record, RunStore, stage_key
 
 
@@ -34,6 +34,10 @@ class StageContext:
     def output(self, stage: str) -> Path:
         """The folder of an earlier stage."""
         return self.store.output(stage)
+
+    def output_file(self, path: Path) -> Path:
+        """A file of an earlier stage, named below the run's folder (``train/dense.pt``)."""
+        return self.store.folder / path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +75,7 @@ def run_stages(
     for stage in stages:
         keys[stage.name] = key = stage_key({
             "stage": stage.name,
-            "version": importlib.metadata.version("deploy_prune"),
+            "version": deploy_prune.__version__,
             "facts": {name: facts[name] for name in stage.reads},
             "stages": {name: keys[name] for name in stage.needs},
         })  # fmt: skip

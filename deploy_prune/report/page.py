@@ -18,7 +18,7 @@ def write_page(result: Result) -> str:
         "Every plan that the closed loop tried, in order.",
         _table(("round", "predicted", "measured"), _round_rows(result)),
         "## What it cost",
-        _table((result.dense.metric.name, "of", "value"), _metric_rows(result)),
+        _table(("after", "of", "metric", "value"), _metric_rows(result)),
         f"The pruned ONNX file and the PyTorch module differ by at most {result.parity.max_abs:.2g} "
         f"(mean {result.parity.mean_abs:.2g}) in any output on {result.parity.images} real images.",
         "## What could not be pruned",
@@ -44,9 +44,9 @@ def _round_rows(result: Result) -> list[tuple[str, str, str]]:
     ]
 
 
-def _metric_rows(result: Result) -> list[tuple[str, str, str]]:
+def _metric_rows(result: Result) -> list[tuple[str, str, str, str]]:
     forms = {"pytorch": "PyTorch module", "onnx": "ONNX file"}
-    return [(step.stage, forms[step.form], f"{step.value:.4f}") for step in result.metric_steps]
+    return [(step.stage, forms[step.form], step.name, f"{step.value:.4f}") for step in result.metric_steps]
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

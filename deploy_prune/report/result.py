@@ -123,6 +123,7 @@ class MetricStep:
 
     stage: str
     form: Literal["pytorch", "onnx"]
+    name: str
     value: float
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from deploy_prune.errors import InputError
-from deploy_prune.pipeline.recipe import read_recipe, write_recipe
+from deploy_prune.pipeline.recipe import parse_overrides, read_recipe, write_recipe
 
 GOOD = {
     "name": "tiny",
@@ -25,7 +25,7 @@ def write(path, **changes):
 
 def mistakes(path, *overrides):
     with pytest.raises(InputError) as caught:
-        read_recipe(path, overrides)
+        read_recipe(path, parse_overrides(overrides))
     return [line.removeprefix(f"{path}: ") for line in str(caught.value).splitlines()]
 
 
@@ -36,15 +36,14 @@ def test_a_good_recipe_has_its_values_and_defaults(tmp_path):
 
 
 def test_a_written_recipe_reads_back_equal(tmp_path):
-    recipe = read_recipe(write(tmp_path / "r.yaml"), ["finetune.distil=true"])
+    recipe = read_recipe(write(tmp_path / "r.yaml"), {"finetune.distil": True})
     write_recipe(recipe, tmp_path / "again.yaml")
     assert read_recipe(tmp_path / "again.yaml") == recipe
 
 
 def test_overrides_replace_single_values(tmp_path):
-    recipe = read_recipe(
-        write(tmp_path / "r.yaml"), ["train.epochs=3", "budget.speedup=null", "budget.latency_ms=4.5"]
-    )
+    changes = parse_overrides(["train.epochs=3", "budget.speedup=null", "budget.latency_ms=4.5"])
+    recipe = read_recipe(write(tmp_path / "r.yaml"), changes)
     assert (recipe.train.epochs, recipe.budget.speedup, recipe.budget.latency_ms) == (3, None, 4.5)
 
 
@@ -104,7 +103,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
         ("train.epochs", "override 'train.epochs': expected key=value, for example train.epochs=3"),
         (
             "model.epochs=3",
-            "override 'model.epochs=3': 'model' is 'yolov8n.yaml' in the recipe, not a section",
+            "cannot set model.epochs: 'model' is 'yolov8n.yaml' in the recipe, not a section",
         ),
         ("train.epochs=[", "override 'train.epochs=[': '[' is not a YAML value"),
         ("train.epoch=3", "train.epoch: unknown key, did you mean 'epochs'?"),

@@ -49,7 +49,7 @@ RESULT = Result(
     frozen=(FrozenChannels("head", "reaches the model's output | at Conv"),),
     widths=tuple(Width(f"block.{i}.conv", 64, 16 + 8 * (i % 6)) for i in range(30)),
     layers=tuple(LayerTime(f"block.{i}.conv", 0.2 + 0.01 * i, 0.1 + 0.004 * i) for i in range(30)),
-    metric_steps=(MetricStep("baseline", "pytorch", 0.6), MetricStep("export", "onnx", 0.58)),
+    metric_steps=(MetricStep("baseline", "pytorch", "mAP", 0.6), MetricStep("export", "onnx", "mAP", 0.58)),
     parity=ParityCheck(1e-5, 1e-7, 8),
 )  # fmt: skip
 

@@ -1,0 +1,171 @@
+"""The command line: arguments become a recipe or one call. Heavy imports wait until a command needs them."""
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import deploy_prune
+from deploy_prune.errors import DeployPruneError, InputError
+
+TRACEBACK_VARIABLE = "DEPLOY_PRUNE_TRACEBACK"
+
+app = typer.Typer(
+    help="Make a neural network meet a latency budget on real hardware by physically removing channels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Write the embedded data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Profile = Annotated[
+    str, typer.Option(help="Hardware profile: a name (see `profiles`) or the path of a YAML file.")
+]
+
+
+def main() -> None:
+    """Run the command line; the user's mistakes end as ``error: …`` on stderr with exit code 2."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except DeployPruneError as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        _print_error(str(error))
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:
+        # What typer raises for wrong arguments; the class itself moved between typer's versions.
+        if not hasattr(error, "format_message"):
+            raise
+        _print_error(error.format_message())
+    sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    traceback: Annotated[
+        bool,
+        typer.Option("--traceback", help=f"Show the traceback of an error; also {TRACEBACK_VARIABLE}=1."),
+    ] = False,
+) -> None:
+    """Make a neural network meet a latency budget on real hardware by physically removing channels."""
+    if traceback:
+        os.environ[TRACEBACK_VARIABLE] = "1"
+    if version:
+        typer.echo(f"deploy-prune {deploy_prune.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changes, such as train.epochs=3.")] = None,
+    speedup: Annotated[float | None, typer.Option(help="Budget: dense latency divided by this.")] = None,
+    latency_ms: Annotated[float | None, typer.Option(help="Budget: milliseconds per inference.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Hardware profile, in place of the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/NAME.")] = None,
+) -> None:
+    """Train, prune to the budget, finetune, export, measure and report.
+
+    Interrupt it at will: the same command continues.
+    """
+    from deploy_prune.pipeline.recipe import parse_overrides, read_recipe
+    from deploy_prune.pipeline.run import run_recipe
+    from deploy_prune.report.table import result_table, summary_lines
+
+    changes = parse_overrides(overrides or [])
+    budget = {"speedup": speedup, "latency_ms": latency_ms}
+    if any(value is not None for value in budget.values()):
+        changes["budget"] = budget
+    if profile is not None:
+        changes["profile"] = profile
+    settings = read_recipe(recipe, changes)
+    folder, console = out or Path("runs") / settings.name, Console()
+    with _continued_by_hand():
+        result = run_recipe(settings, folder, console)
+    console.print(result_table(result))
+    for line in (*summary_lines(result), f"Report, pictures and report.json: {folder / 'report'}"):
+        console.print(line, highlight=False, soft_wrap=True)
+    if not result.budget.met:
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline.")],
+    profile: Profile,
+    json: Annotated[Path | None, typer.Option(help="Also write the result as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write the result as a Markdown table.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write the result as CSV.")] = None,
+) -> None:
+    """Measure models on this machine; with several, each against the first, by turns."""
+    from deploy_prune.hardware.profile import load_profile
+    from deploy_prune.pipeline.bench import bench_models
+
+    console = Console()
+    settings = load_profile(profile)
+    with console.status(f"measuring {len(models)} models under {settings.name}"):
+        result = bench_models(models, settings)
+    console.print(result.to_table())
+    for path, text in ((json, result.to_json), (markdown, result.to_markdown), (csv, result.to_csv)):
+        if path is not None:
+            _write_text(path, text())
+
+
+@app.command()
+def profiles() -> None:
+    """List the hardware profiles that come with the package."""
+    from deploy_prune.hardware.profile import list_profiles, load_profile
+
+    for name in list_profiles():
+        settings = load_profile(name)
+        how = (settings.engine, settings.device, f"{settings.threads} thread(s)", settings.precision)
+        typer.echo(f"{name}: {', '.join(how)}")
+
+
+@data_app.command()
+def digits(
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    task: Annotated[str, typer.Option(help="detect, segment, classify, semantic or digits.")] = "detect",
+    train: Annotated[int, typer.Option(help="Training images.")] = 800,
+    val: Annotated[int, typer.Option(help="Validation images.")] = 200,
+    image_size: Annotated[int, typer.Option(help="Side of the square images in pixels.")] = 160,
+    seed: Annotated[int, typer.Option(help="What the images are drawn from.")] = 0,
+) -> None:
+    """Write scenes of handwritten digits over photographs, in the format of a task."""
+    from deploy_prune.datasets.write import write_digits
+
+    typer.echo(write_digits(task, out, train=train, val=val, image_size=image_size, seed=seed))
+
+
+@contextlib.contextmanager
+def _continued_by_hand() -> Iterator[None]:
+    """On Ctrl-C say how to go on; what was done stays."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; continue with: deploy-prune {shlex.join(sys.argv[1:])}", err=True)
+        raise typer.Exit(130) from None
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a file under a temporary name first, so that it appears whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another file") from error
+
+
+def _print_error(message: str) -> None:
+    for line in message.splitlines():
+        typer.echo(f"error: {line}", err=True)

@@ -1,0 +1,38 @@
+"""The files by which stages hand over to later ones, each named below the run's folder."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from deploy_prune.pipeline.variants import write_json
+
+DATA = Path("data/digits/data.yaml")
+DENSE_MODEL = Path("train/dense.pt")
+DENSE_ONNX = Path("baseline/dense.onnx")
+MEASURED = Path("profile/measured")  # one file per variant
+PLAN = Path("search/plan.json")
+ROUNDS = Path("search/rounds.json")
+FROZEN = Path("search/frozen.json")
+WIDTHS = Path("search/widths.json")
+PRUNED_MODEL = Path("prune/pruned.pt")
+FINETUNED_MODEL = Path("finetune/pruned.pt")
+PARITY = Path("export/parity.json")
+COMPARISON = Path("benchmark/comparison.json")
+LAYERS = Path("benchmark/layers.json")
+COUNTS = Path("benchmark/counts.json")
+REPORT = Path("report/report.json")
+METRICS = "metrics.json"  # below each stage that judges a model
+
+Record = TypeVar("Record")
+
+
+def write_records(path: Path, records: Iterable[object]) -> None:
+    """Write dataclasses of one kind as a JSON list."""
+    write_json(path, [dataclasses.asdict(record) for record in records])  # type: ignore[call-overload]
+
+
+def read_records(path: Path, kind: type[Record]) -> tuple[Record, ...]:
+    """Read what ``write_records`` wrote, as dataclasses of this kind."""
+    return tuple(kind(**record) for record in json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,64 @@
+"""From a recipe to a result: the stages in order, and what each depends on."""
+
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy_prune.pipeline.handover import REPORT
+from deploy_prune.pipeline.measuring import write_benchmark, write_plan, write_profile
+from deploy_prune.pipeline.modelling import (
+    write_baseline,
+    write_data,
+    write_dense,
+    write_export,
+    write_finetuned,
+    write_pruned,
+)
+from deploy_prune.pipeline.outcome import write_report
+from deploy_prune.pipeline.recipe import Recipe, write_recipe
+from deploy_prune.pipeline.runner import Stage, run_stages
+from deploy_prune.pipeline.settings import RunSettings
+from deploy_prune.pipeline.store import RunStore
+from deploy_prune.report.result import Result, read_result
+
+# stage: (function, facts it reads, earlier stages it needs)
+_STAGES = {
+    "data": (write_data, ("data",), ()),
+    "train": (write_dense, ("model", "train"), ("data",)),
+    "baseline": (write_baseline, ("device",), ("data", "train")),
+    "profile": (write_profile, ("device",), ("data", "train")),
+    "search": (write_plan, ("device", "search", "budget"), ("data", "train", "baseline", "profile")),
+    "prune": (write_pruned, (), ("data", "train", "search")),
+    "finetune": (write_finetuned, ("finetune",), ("data", "train", "prune")),
+    "export": (write_export, ("device", "export"), ("data", "search", "finetune")),
+    "benchmark": (write_benchmark, ("device",), ("data", "train", "baseline", "finetune", "export")),
+    "report": (
+        write_report,
+        ("model", "device", "budget", "export"),
+        ("baseline", "search", "prune", "finetune", "export", "benchmark"),
+    ),
+}
+
+
+def make_stages(settings: RunSettings) -> tuple[Stage, ...]:
+    """The stages of a run, in order."""
+    return tuple(
+        Stage(name, partial(write, settings), reads, needs) for name, (write, reads, needs) in _STAGES.items()
+    )
+
+
+def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Result:
+    """Bring the run in ``folder`` up to date with the recipe and return what it found.
+
+    Raises:
+        InputError: the recipe names something unusable, or the folder cannot be written or is in use.
+        MissingDependencyError: a package is missing; said before the first stage.
+        UnreachableBudgetError: no widths are fast enough.
+    """
+    settings = RunSettings.of(recipe)
+    store = RunStore(folder)
+    with store.locked():
+        write_recipe(recipe, store.folder / "recipe.yaml")
+        run_stages(make_stages(settings), settings.facts(), store, console)
+        return read_result(store.folder / REPORT)

@@ -1,0 +1,112 @@
+"""What a run is set to: recipe, hardware profile and machine, checked before anything is spent."""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deploy_prune.errors import InputError, MissingDependencyError
+from deploy_prune.hardware.machine import Machine, detect_machine
+from deploy_prune.hardware.profile import HardwareProfile, load_profile
+from deploy_prune.importance import Importance, MagnitudeImportance
+from deploy_prune.pipeline.recipe import Recipe
+from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
+from deploy_prune.tasks.task import Task
+
+_NEEDED = {
+    "ultralytics": ("YOLO networks", "yolo"),
+    "onnx": ("export", "onnx"),
+    "onnxslim": ("export", "onnx"),
+    "onnxruntime": ("measuring", "onnx"),
+    "matplotlib": ("plots", "report"),
+}
+_NEEDED_FOR_DIGITS = {"sklearn": ("the embedded images", "data"), "skimage": ("the embedded images", "data")}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The recipe with its profile read and its machine known."""
+
+    recipe: Recipe
+    profile: HardwareProfile
+    machine: Machine
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "RunSettings":
+        """Look up what the recipe names.
+
+        Raises:
+            InputError: the profile or a file that the recipe names is not usable.
+            MissingDependencyError: a package that the run will need is not installed.
+        """
+        settings = cls(recipe, load_profile(recipe.profile), detect_machine())
+        _require_packages(_NEEDED | (_NEEDED_FOR_DIGITS if recipe.data.name else {}))
+        settings.facts()
+        return settings
+
+    def task(self, written_data: Path) -> Task:
+        """The task on the user's own data or, if the recipe names embedded images, on ``written_data``."""
+        from deploy_prune.tasks.ultralytics import UltralyticsTask
+
+        recipe = self.recipe
+        return UltralyticsTask(
+            data=Path(recipe.data.path) if recipe.data.path else written_data,
+            task=recipe.task,
+            model=recipe.model,
+            image_size=recipe.data.image_size,
+            seed=recipe.seed,
+            training=Schedule(**asdict(TRAINING) | recipe.train.changes()),
+            finetuning=Schedule(**asdict(FINETUNING) | recipe.finetune.changes()),
+        )
+
+    def importance(self) -> Importance:
+        """The criterion by which units are ranked."""
+        return MagnitudeImportance(p={"l1": 1, "l2": 2}[self.recipe.importance])
+
+    def facts(self) -> dict[str, object]:
+        """What stages depend on, by name; a stage is redone when a fact that it reads has changed."""
+        recipe = self.recipe
+        return {
+            "data": [recipe.task, recipe.data.model_dump(), _file_digest(recipe.data.path)],
+            "model": [recipe.model, _file_digest(recipe.model), recipe.seed],
+            "train": recipe.train.model_dump(),
+            "device": [
+                self.profile.model_dump(mode="json"),
+                self.machine.fingerprint,
+                _installed_versions(self.profile.engine),
+            ],
+            "budget": recipe.budget.model_dump(),
+            "search": [recipe.importance, recipe.search.model_dump()],
+            "finetune": recipe.finetune.model_dump(),
+            "export": [recipe.name, recipe.export.model_dump()],
+        }
+
+
+def _file_digest(name: str | None) -> str | None:
+    """The sha256 of a file that the recipe names, None for a name that is no file (``yolov8n.yaml``)."""
+    if name is None:
+        return None
+    path = Path(name)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; expected a file") from error
+
+
+def _installed_versions(package: str) -> list[str]:
+    """Versions of the distributions that bring a package; an engine comes in builds of several names."""
+    names = importlib.metadata.packages_distributions().get(package, [])
+    return sorted(importlib.metadata.version(name) for name in set(names))
+
+
+def _require_packages(needed: dict[str, tuple[str, str]]) -> None:
+    """Refuse before hours are spent, not when the last stage comes."""
+    for package, (purpose, extra) in needed.items():
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(
+                f"{purpose} need the package {package}, which is not installed; "
+                f"run: pip install 'deploy_prune[{extra}]'"
+            )
