@@ -1,0 +1,93 @@
+"""A model as the search sees it: groups with scored units, and the network that any choice of widths stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from deploy_prune.errors import InputError
+from deploy_prune.graph.trace import Inputs
+from deploy_prune.importance import Importance, MagnitudeImportance
+from deploy_prune.latency.widths import useful_widths
+from deploy_prune.pruner.dependency import DependencyGraph, Group
+from deploy_prune.pruner.plan import Plan
+from deploy_prune.pruner.surgery import apply_plan
+
+
+@dataclass(frozen=True, eq=False)
+class Prunable:
+    """A dense model, its groups and the order in which their units go.
+
+    Attributes:
+        model: the dense model; it is never changed.
+        graph: its dependency graph.
+        scores: per free group the importance of each unit, shape (units,); the lowest go first.
+    """
+
+    model: nn.Module
+    graph: DependencyGraph
+    scores: Mapping[str, torch.Tensor]
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        example_inputs: Inputs,
+        *,
+        importance: Importance | None = None,
+        ignored_layers: Iterable[nn.Module] = (),
+        output_transform: Callable[[Any], Any] | None = None,
+    ) -> Prunable:
+        """Analyse a model and score the units of every group outside ``ignored_layers``.
+
+        Raises:
+            InputError: nothing can be removed.
+        """
+        graph = DependencyGraph().build_dependency(model, example_inputs, output_transform=output_transform)
+        criterion = importance or MagnitudeImportance()
+        scores = {}
+        for group in graph.get_all_groups(ignored_layers):
+            score = criterion(group)
+            if score is not None:
+                scores[group.name] = (
+                    torch.as_tensor(score, dtype=torch.float32).detach().cpu().expand(group.width)
+                )
+        if not scores:
+            reasons = "; ".join(f"{f.name} {f.reason}" for f in graph.frozen[:3])
+            raise InputError(f"nothing of the model can be removed ({reasons}); give other layers or inputs")
+        return cls(model, graph, scores)
+
+    @property
+    def full_widths(self) -> dict[str, int]:
+        """Units per free group in the dense model."""
+        return {name: len(score) for name, score in self.scores.items()}
+
+    def menu_widths(self, step: int) -> dict[str, tuple[int, ...]]:
+        """Widths per group at which some layer's channels are a multiple of ``step``, and the full width.
+
+        A unit that is several channels wide everywhere (both halves of a chunk and nothing else) needs fewer units.
+        """
+        menu = {}
+        for name, full in self.full_widths.items():
+            per_unit = min(
+                int(indices.shape[1])
+                for _, indices in Group(self.graph, self.graph.units.group(name)).slices()
+            )
+            menu[name] = useful_widths(full, max(step // per_unit, 1))
+        return menu
+
+    def plan(self, widths: Mapping[str, int]) -> Plan:
+        """The plan that keeps the ``widths[group]`` most important units; groups not named stay whole."""
+        removed = {
+            name: self.scores[name].argsort(stable=True)[: len(self.scores[name]) - width].numpy()
+            for name, width in widths.items()
+        }
+        return self.graph.make_plan({name: units for name, units in removed.items() if len(units)})
+
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        """The pruned network of these widths, a new module."""
+        return apply_plan(self.model, self.plan(widths))
