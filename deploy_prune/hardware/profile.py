@@ -31,7 +31,7 @@ _EXPECTED = {
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class MeasuringLimits(_Strict):
@@ -136,7 +136,7 @@ def _explain(error: ErrorDetails) -> str:
         return f"{where}: expected one of {_join(choices)}, got {got}{hint}"
     if kind in _EXPECTED:
         return f"{where}: expected {_EXPECTED[kind]}, got {got}"
-    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}, got {got}"
+    return f"{where}: {error['msg'].removeprefix('Input ')}, got {got}"
 
 
 def _model_at(loc: Sequence[int | str]) -> type[BaseModel]:

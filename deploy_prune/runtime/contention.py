@@ -79,7 +79,7 @@ def contention_between(before: Sequence[Mapping[str, Any]], after: Sequence[Mapp
     if None not in waits and own_s > 0:
         waited_s = sum(w or 0.0 for w in waits[len(before) :]) - sum(w or 0.0 for w in waits[: len(before)])
         wait_share = waited_s / (own_s + waited_s)
-    ticks = [_read_ticks(state["files"]["/proc/stat"]) for state in (first, last)]
+    ticks = [_read_ticks(state["stat"]) for state in (first, last)]
     if ticks[0] and ticks[1]:
         busy_s, stolen_s = ((b - a) / first["ticks_per_s"] for a, b in zip(*ticks, strict=True))
         other_cores, stolen_cores = max(0.0, busy_s - own_s) / duration_s, stolen_s / duration_s
@@ -99,22 +99,20 @@ def _read_wait_s(schedstats: Sequence[str]) -> float | None:
     return sum(int(text.split()[1]) for text in schedstats) / 1e9 if schedstats else None
 
 
-def _read_ticks(stat: str | None) -> tuple[int, int] | None:
+def _read_ticks(stat: Sequence[str]) -> tuple[int, int] | None:
     """Ticks of all cores since boot that went to processes and to other guests (proc(5), /proc/stat)."""
     if not stat:
         return None
-    user, nice, system, _, _, irq, softirq, steal = (int(word) for word in stat.split()[1:9])
+    user, nice, system, _, _, irq, softirq, steal = (int(word) for word in stat[0].split()[1:9])
     return user + nice + system + irq + softirq, steal
 
 
 def _read_load_average(state: Mapping[str, Any]) -> float | None:
-    text = state["files"]["/proc/loadavg"]
-    return float(text.split()[0]) if text else None
+    return float(state["loadavg"][0].split()[0]) if state["loadavg"] else None
 
 
 def _read_pressure(state: Mapping[str, Any]) -> float | None:
-    text = state["files"]["/proc/pressure/cpu"]
-    return float(text.split("avg10=")[1].split()[0]) if text else None
+    return float(state["pressure"][0].split("avg10=")[1].split()[0]) if state["pressure"] else None
 
 
 def _read_frequency_hz(state: Mapping[str, Any]) -> int | None:

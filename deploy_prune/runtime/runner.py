@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,10 @@ RUN_GRACE_S = 60.0
 WARM_UP_BLOCK_RUNS = 5
 # Warm is when a block of runs is no longer faster than the one before by more than this share.
 WARM_UP_GAIN = 0.03
+# "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from ... failed:" and the place in its C++ source
+_ENGINE_PREFIX = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?(/\S+ .*\) )?"
+)
 INSTALL = {"onnxruntime": "pip install 'deploy_prune[onnx]'"}
 
 
@@ -78,7 +83,9 @@ class Runner:
     def __init__(self, model: Path, profile: HardwareProfile, *, profiling: bool = False) -> None:
         self.model, self.profile, self.runs_done = Path(model), profile, 0
         if not self.model.is_file():
-            raise InputError(f"model file {model} not found; give the path of an exported .onnx file")
+            problem = "is a folder" if self.model.is_dir() else "not found"
+            subject = f"{model}" if self.model.is_dir() else f"model file {model}"
+            raise InputError(f"{subject} {problem}; give the path of an exported .onnx file")
         self._process = WorkerProcess()
         conditions = profile.model_dump(include={"threads", "spinning", "affinity", "batch", "axes"})
         try:
@@ -159,13 +166,12 @@ class Runner:
 
     def _explain(self, refused: RefusedError) -> DeployPruneError:
         """The worker's refusal as the error that a user can act on."""
-        reason = " ".join(str(refused).split())
+        reason = _ENGINE_PREFIX.sub("", " ".join(str(refused).split()))
         engine = self.profile.engine
         if refused.kind == "missing":
             return MissingDependencyError(f"{engine} cannot be imported ({reason}); {INSTALL[engine]}")
         if refused.kind == "input":
-            advice = f"set 'batch' or 'axes' in the profile {self.profile.name!r}"
-            return InputError(f"{self.model}: {reason}; {advice}")
+            return InputError(f"{self.model} does not fit the profile {self.profile.name!r}: {reason}")
         if refused.kind == "model":
             return InputError(
                 f"{self.model} is not a model that {engine} can run ({reason}); export it again"

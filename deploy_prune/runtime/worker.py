@@ -13,11 +13,10 @@ engine refuses the file), ``failed`` (anything else). The end of stdin ends the 
 from __future__ import annotations
 
 import base64
+import contextlib
 import gc
 import json
 import os
-import platform
-import shutil
 import sys
 import tempfile
 import time
@@ -26,18 +25,17 @@ from pathlib import Path
 from typing import Any
 
 REQUESTS = ("load", "run", "nodes", "pin", "state")
-STATE_FILES = ("/proc/loadavg", "/proc/pressure/cpu", "/proc/stat")
-INPUT_SEED = 0
-NUMPY_TYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(uint8)": "uint8",
-    "tensor(int8)": "int8",
-    "tensor(bool)": "bool",
+STATE_FILES = {
+    "loadavg": "proc/loadavg",
+    "pressure": "proc/pressure/cpu",
+    "stat": "proc/stat",
+    "schedstat": "proc/self/task/*/schedstat",
+    "clocks": "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq",
 }
+INPUT_SEED = 0
+# Input types that random numbers can fill, as "tensor(...)" names them and as NumPy does.
+NUMPY_TYPES = {"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"}
+NUMPY_TYPES.update({name: name for name in ("int64", "int32", "int8", "uint8")})
 # Windows counts a thread's time in steps of 15 ms, which says nothing about one run.
 THREAD_CLOCK_IS_FINE = time.get_clock_info("thread_time").resolution <= 1e-6
 
@@ -58,13 +56,14 @@ class OnnxRuntimeModel:
             import onnxruntime
         except ImportError as error:
             raise RefusedError("missing", str(error)) from error
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
-        self._folder = Path(tempfile.mkdtemp(prefix="deploy-prune-")) if profiling else None
+        # removed when this process ends, whichever way its main function is left
+        self._folder = tempfile.TemporaryDirectory(prefix="deploy-prune-") if profiling else None
         self._set_options(options, conditions)
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the engine's error classes differ between its versions
-            self.close()
             raise RefusedError("model", str(error)) from error
         self._feed = make_feed(self._session.get_inputs(), conditions["batch"], conditions["axes"])
         self.description = {
@@ -86,8 +85,8 @@ class OnnxRuntimeModel:
             options.add_session_config_entry("session.intra_op_thread_affinities", ";".join(pool))
         if self._folder is not None:
             options.enable_profiling = True
-            options.profile_file_prefix = str(self._folder / "trace")
-            options.optimized_model_filepath = str(self._folder / "optimised.onnx")
+            options.profile_file_prefix = str(Path(self._folder.name, "trace"))
+            options.optimized_model_filepath = str(Path(self._folder.name, "optimised.onnx"))
             # weights into a file of their own, so that the graph is small enough to be sent
             external = "session.optimized_model_external_initializers_"
             options.add_session_config_entry(external + "file_name", "weights")
@@ -102,13 +101,8 @@ class OnnxRuntimeModel:
         if self._folder is None:
             raise RefusedError("input", "the model was loaded without profiling")
         events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
-        graph = (self._folder / "optimised.onnx").read_bytes()
+        graph = Path(self._folder.name, "optimised.onnx").read_bytes()
         return {"nodes": collect_nodes(events), "graph": base64.b64encode(graph).decode("ascii")}
-
-    def close(self) -> None:
-        """Remove the files of profiling."""
-        if self._folder is not None:
-            shutil.rmtree(str(self._folder), ignore_errors=True)
 
 
 class Worker:
@@ -121,11 +115,11 @@ class Worker:
     def load(self, model: str, conditions: dict[str, Any], profiling: bool) -> dict[str, Any]:
         """Create the engine's session; with ``profiling`` the engine times its own nodes."""
         if conditions["affinity"]:
-            os.sched_setaffinity(0, conditions["affinity"])
+            bind_to_cores(conditions["affinity"])
         self._model = OnnxRuntimeModel(model, conditions, profiling)
         # Only a run on a single thread is known to have been on a core exactly as long as that thread was.
         self._count_waits = THREAD_CLOCK_IS_FINE and conditions["threads"] == 1
-        return {**self._model.description, "python": platform.python_version()}
+        return self._model.description
 
     def run(self, runs: int, max_s: float) -> dict[str, Any]:
         """Time up to ``runs`` runs, at least one, ending after ``max_s`` seconds.
@@ -166,20 +160,27 @@ class Worker:
             "time_s": time.perf_counter(),
             "own_cpu_s": time.process_time(),
             "ticks_per_s": os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else None,
-            "files": {path: read_text(path) for path in STATE_FILES},
-            "schedstat": read_all("/proc/self/task", "*/schedstat"),
-            "clocks": read_all("/sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq"),
+            **{name: read_texts(pattern) for name, pattern in STATE_FILES.items()},
         }
-
-    def close(self) -> None:
-        """Remove the model's files."""
-        if self._model is not None:
-            self._model.close()
 
     def _loaded(self) -> OnnxRuntimeModel:
         if self._model is None:
             raise RefusedError("input", "no model is loaded")
         return self._model
+
+
+def bind_to_cores(cores: list[int]) -> None:
+    """Keep this process on the given cores."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise RefusedError(
+            "input", "this system cannot bind a process to cores; leave 'affinity' out of the profile"
+        )
+    usable = sorted(os.sched_getaffinity(0))
+    if not set(cores) <= set(usable):
+        raise RefusedError(
+            "input", f"the profile's 'affinity' is {cores}, the cores to choose from are {usable}"
+        )
+    os.sched_setaffinity(0, cores)
 
 
 def make_feed(inputs: Any, batch: int, axes: dict[str, int]) -> dict[str, Any]:
@@ -189,10 +190,10 @@ def make_feed(inputs: Any, batch: int, axes: dict[str, int]) -> dict[str, Any]:
     random = numpy.random.default_rng(INPUT_SEED)
     feed = {}
     for tensor in inputs:
-        if tensor.type not in NUMPY_TYPES:
+        kind = NUMPY_TYPES.get(tensor.type[len("tensor(") : -1])
+        if kind is None:
             raise RefusedError("input", f"input {tensor.name!r} is a {tensor.type}, which cannot be filled")
         shape = fix_shape(tensor.name, tensor.shape, batch, axes)
-        kind = NUMPY_TYPES[tensor.type]
         if kind.startswith("float"):
             feed[tensor.name] = random.random(shape).astype(kind)
         else:
@@ -212,9 +213,12 @@ def fix_shape(name: str, shape: list[Any], batch: int, axes: dict[str, int]) -> 
         elif position == 0:
             fixed.append(batch)
         else:
-            raise RefusedError("input", f"input {name!r} of shape {shape} has no size for its axis {size!r}")
+            advice = "give it under 'axes' in the profile"
+            raise RefusedError("input", f"input {name!r} {shape} has no size for its axis {size!r}; {advice}")
     if fixed and fixed[0] != batch:
-        raise RefusedError("input", f"input {name!r} has a batch of {fixed[0]}, the profile asks for {batch}")
+        raise RefusedError(
+            "input", f"input {name!r} has a batch of {fixed[0]}, the profile's 'batch' is {batch}"
+        )
     return fixed
 
 
@@ -244,24 +248,19 @@ def collect_nodes(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(nodes.values())
 
 
-def read_text(path: str) -> str | None:
-    """The file's text, or None where the kernel has no such file."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError:
-        return None
+def read_texts(pattern: str) -> list[str]:
+    """The texts of all files that match; none where the kernel has no such file."""
+    texts = []
+    for path in Path("/").glob(pattern):
+        with contextlib.suppress(OSError):  # a thread may end while its folder is being read
+            texts.append(path.read_text(encoding="utf-8"))
+    return texts
 
 
 def current_core() -> int | None:
     """The core this thread ran on last (field 39 of ``stat``, counted behind the command's name)."""
-    text = read_text("/proc/self/stat")
-    return int(text.rpartition(")")[2].split()[36]) if text and hasattr(os, "sched_setaffinity") else None
-
-
-def read_all(folder: str, pattern: str) -> list[str]:
-    """The texts of all files that match; a thread may end while its folder is being read."""
-    texts = [read_text(str(path)) for path in Path(folder).glob(pattern)]
-    return [text for text in texts if text]
+    texts = read_texts("proc/self/stat") if hasattr(os, "sched_setaffinity") else []
+    return int(texts[0].rpartition(")")[2].split()[36]) if texts else None
 
 
 def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
@@ -291,8 +290,6 @@ def main() -> None:
             out.flush()
     except BrokenPipeError:
         pass  # the client is gone, nobody is left to answer
-    finally:
-        worker.close()
 
 
 if __name__ == "__main__":
