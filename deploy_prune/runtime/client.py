@@ -47,11 +47,14 @@ class WorkerProcess:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._ids = itertools.count(1)
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
-        self._process = subprocess.Popen(
-            [*command, "-u", "-c", BOOTSTRAP],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, start_new_session=True,
-        )  # fmt: skip
+        try:
+            # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
+            self._process = subprocess.Popen(
+                [*command, "-u", "-c", BOOTSTRAP],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise MeasurementError(f"cannot start {command[0]}: {error.strerror}") from error
         self._reader = threading.Thread(target=self._collect_lines, name="worker-replies", daemon=True)
         self._reader.start()
         try:

@@ -1,0 +1,125 @@
+"""Profiles that come with the package load; every mistake in one's own gets its own clear line."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy_prune.errors import InputError
+from deploy_prune.hardware.profile import HardwareProfile, list_profiles, load_profile
+
+MINIMAL = "name: mine\nengine: onnxruntime\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_profile(text):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return path
+
+    return write_profile
+
+
+def mistakes_in(path):
+    with pytest.raises(InputError) as caught:
+        load_profile(path)
+    return [line.removeprefix(f"{path}: ") for line in str(caught.value).splitlines()]
+
+
+@pytest.mark.parametrize("name", list_profiles())
+def test_packaged_profiles_load_under_their_own_name(name):
+    assert load_profile(name).name == name
+
+
+def test_the_processor_profile_is_the_steadiest_one():
+    profile = load_profile("cpu-onnxruntime")
+    assert (profile.engine, profile.device, profile.threads) == ("onnxruntime", "cpu", 1)
+    assert (profile.precision, profile.batch, profile.spinning) == ("fp32", 1, False)
+    assert profile.measuring.ci_width == 0.01
+
+
+def test_own_profile_by_path_with_defaults_for_the_rest(write):
+    path = write(MINIMAL + "threads: 2\naffinity: [0, 1]\naxes: {height: 320}\nmeasuring: {max_s: 3}\n")
+    profile = load_profile(path)
+    assert (profile.threads, profile.affinity, profile.axes) == (2, (0, 1), {"height": 320})
+    assert profile.measuring.max_s == 3 and profile.measuring.min_runs == 50
+    assert HardwareProfile.model_validate_json(profile.model_dump_json()) == profile
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        ("thread: 2", "unknown key 'thread' (did you mean 'threads'?); known: name, engine, device, "),
+        ("zzz: 2", "unknown key 'zzz'; known: name, engine, device, threads, "),
+        ("threads: two", "threads: expected a whole number, got 'two' (text)"),
+        ("threads: 1.5", "threads: expected a whole number, got 1.5 (number)"),
+        ("threads: true", "threads: expected a whole number, got True (true/false)"),
+        ("threads:", "threads: expected a whole number, got nothing"),
+        ("threads: 0", "threads: should be greater than or equal to 1, got 0 (whole number)"),
+        ("spinning: 1", "spinning: expected true or false, got 1 (whole number)"),
+        ("affinity: 3", "affinity: expected a list, got 3 (whole number)"),
+        ("precision: fp3", "precision: expected one of fp32, got 'fp3' (text) (did you mean 'fp32'?)"),
+        ("measuring: 3", "measuring: expected a mapping of names to values, got 3 (whole number)"),
+        ("measuring: {max_s: soon}", "measuring.max_s: expected a number, got 'soon' (text)"),
+        ("measuring: {max_s: -1}", "measuring.max_s: should be greater than 0, got -1 (whole number)"),
+        ("measuring: {max_s: .inf}", "measuring.max_s: should be a finite number, got inf (number)"),
+        (
+            "measuring: {min_run: 3}",
+            "unknown key 'measuring.min_run' (did you mean 'min_runs'?); known: warm",
+        ),
+    ],
+)
+def test_each_mistake_has_its_line(write, line, mistake):
+    (got,) = mistakes_in(write(MINIMAL + line + "\n"))
+    assert got.startswith(mistake)
+
+
+def test_unknown_engine_names_the_known_ones(write):
+    assert mistakes_in(write("name: mine\nengine: onnxrt\n")) == [
+        "engine: expected one of onnxruntime, got 'onnxrt' (text) (did you mean 'onnxruntime'?)"
+    ]
+
+
+def test_all_mistakes_are_reported_at_once(write):
+    lines = mistakes_in(write("engine: tensorflow\nthreads: two\nbatches: 4\n"))
+    assert lines == [
+        "name: is required and missing",
+        "engine: expected one of onnxruntime, got 'tensorflow' (text)",
+        "threads: expected a whole number, got 'two' (text)",
+        lines[3],
+    ]
+    assert lines[3].startswith("unknown key 'batches' (did you mean 'batch'?)")
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("- a\n", "expected a mapping of names to values, such as 'engine: onnxruntime', got ['a'] (list)"),
+        ("", "expected a mapping of names to values, such as 'engine: onnxruntime', got nothing"),
+        ("name: [\n", "cannot be read as YAML (while parsing a flow node"),
+    ],
+)
+def test_files_that_are_no_profile(write, text, mistake):
+    (got,) = mistakes_in(write(text))
+    assert got.startswith(mistake)
+
+
+def test_binary_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    (got,) = mistakes_in(path)
+    assert got.startswith("cannot be read as YAML (")
+
+
+def test_unknown_profile_names_the_nearest_and_all():
+    with pytest.raises(InputError) as caught:
+        load_profile("cpu-onnxruntim")
+    assert str(caught.value) == (
+        "unknown profile 'cpu-onnxruntim' (did you mean 'cpu-onnxruntime'?); "
+        f"known: {', '.join(list_profiles())}, or give the path of a .yaml file"
+    )
+
+
+def test_missing_profile_file():
+    with pytest.raises(InputError, match=r"^profile file nowhere/mine\.yaml not found; the profiles by name"):
+        load_profile(Path("nowhere/mine.yaml"))

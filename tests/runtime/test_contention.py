@@ -1,0 +1,59 @@
+"""The kernel's words at two moments, and what follows from them, worked out by hand."""
+
+import json
+
+import pytest
+
+from deploy_prune.runtime.contention import Contention, contention_between
+
+
+def state(time_s, own_cpu_s, *, busy=0, stolen=0, wait_ns=0, load="0.10", pressure="0.00", clock_khz=None):
+    return {
+        "time_s": time_s,
+        "own_cpu_s": own_cpu_s,
+        "ticks_per_s": 100,
+        "loadavg": [f"{load} 0.20 0.30 1/89 4187\n"],
+        "pressure": [f"some avg10={pressure} avg60=0.99 avg300=0.34 total=1\nfull avg10=0.00\n"],
+        "stat": [f"cpu  {busy} 0 0 99999 5 0 0 {stolen} 0 0\ncpu0 1 0 0 9 0 0 0 0 0 0\n"],
+        "schedstat": [f"123 {wait_ns} 7\n", "1 0 1\n"],
+        "clocks": [] if clock_khz is None else [f"{clock_khz}\n", "800000\n"],
+    }
+
+
+def test_a_quiet_machine():
+    seen = contention_between([state(0, 0)], [state(10, 9.5, busy=960)])
+    assert seen.other_cores == pytest.approx(0.01)  # 9.6 s busy, 9.5 of them our own, in 10 s
+    assert (seen.stolen_cores, seen.wait_share, seen.duration_s) == (0, 0, 10)
+    assert not seen.contended and seen.reasons == ()
+
+
+def test_other_processes_the_hypervisor_and_waiting_are_told_apart():
+    before = [state(0, 1), state(0, 2)]
+    after = [state(10, 4, busy=2000, stolen=50, wait_ns=2_000_000_000), state(10, 5)]
+    seen = contention_between(before, after)
+    assert seen.other_cores == pytest.approx(1.4)  # 20 s busy, 6 of them by both workers
+    assert seen.stolen_cores == pytest.approx(0.05)
+    assert seen.wait_share == pytest.approx(2 / 8)
+    assert seen.contended and seen.reasons == (
+        "other processes used 1.4 cores",
+        "the hypervisor took 0.05 cores",
+        "the worker waited for a core 25% of the time",
+    )
+
+
+def test_readings_at_both_ends_are_kept():
+    before, after = state(0, 0, load="0.50", clock_khz=3_000_000), state(1, 1, pressure="42.00")
+    seen = contention_between([before], [after])
+    assert seen.load_average == (0.5, 0.1)
+    assert seen.pressure == (0.0, 42.0)
+    assert seen.frequency_hz == (3_000_000_000, None)
+    assert Contention.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
+
+
+def test_a_kernel_that_tells_nothing():
+    silent = {"loadavg": [], "pressure": [], "stat": [], "schedstat": [], "clocks": [], "ticks_per_s": None}
+    seen = contention_between(
+        [{**silent, "time_s": 0, "own_cpu_s": 0}], [{**silent, "time_s": 1, "own_cpu_s": 1}]
+    )
+    assert (seen.other_cores, seen.stolen_cores, seen.wait_share) == (None, None, None)
+    assert not seen.contended
