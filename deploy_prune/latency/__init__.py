@@ -1,0 +1,1 @@
+"""Latency of a network as a function of its group widths, learnt from profiled variants (given as data)."""

@@ -1,0 +1,1 @@
+"""The exact search: the widths that lose least within a latency budget."""
