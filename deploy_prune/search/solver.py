@@ -167,8 +167,8 @@ def _unreachable(menu: Menu, limits: Sequence[Limit], time_limit_s: float) -> Un
         least = fastest(other.tables, menu, time_limit_s=time_limit_s).predicted_s
         if least > other.budget:
             return UnreachableBudgetError(
-                f"{other.name} budget of {other.budget:g} is unreachable: the least on the menu is {least:g}; "
-                "allow at least that, or offer narrower widths",
+                f"{other.name} budget of {other.budget:g} is unreachable: the least on the menu is "
+                f"{least:g}; allow at least that, or offer narrower widths",
                 quickest,
             )
     names = " and ".join(other.name for other in others)

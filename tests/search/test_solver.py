@@ -10,7 +10,6 @@ from deploy_prune.latency.tables import CostTables
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.solver import Limit, fastest, solve
 
-
 BUDGETS_ARE_KEPT_TO = 1e-8
 
 
