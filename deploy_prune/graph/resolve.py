@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from deploy_prune.graph.attributes import Attribute, AxisSize, Expression, Operation, attributes_in
+from deploy_prune.graph.attributes import Attribute, AxisSize, Expression, Operation, attributes_in, evaluate
 from deploy_prune.graph.values import Atoms, Box, Facts, Frozen, SizeEquation
 
 
@@ -38,8 +38,8 @@ class Resolved:
     attributes: frozenset[Attribute]
 
 
-def resolve(facts: Facts) -> Resolved:
-    """Turn recorded facts into components that may each be removed or kept."""
+def resolve(facts: Facts, values: Mapping[Attribute, int]) -> Resolved:
+    """Turn recorded facts into components that may each be removed or kept; ``values`` are the attributes' own."""
     frozen = list(facts.frozen)
     ties = list(facts.unified)
     boxes = _merge_boxes(facts.boxes, facts.equations, frozen)
@@ -47,7 +47,7 @@ def resolve(facts: Facts) -> Resolved:
         _tie_box(box, ties, frozen)
     _tie_by_attribute(facts.equations, boxes, ties)
     labels = _project(facts, ties, frozen)
-    frozen += _untrue_sizes(facts.equations, labels)
+    frozen += _untrue_sizes(facts.equations, labels, values)
     attributes = {a for e in facts.equations for a in attributes_in(e.expression)}
     return Resolved(
         labels, _first_reasons(labels, frozen), tuple(frozen), tuple(facts.equations), frozenset(attributes)
@@ -145,101 +145,91 @@ def _project(facts: Facts, ties: list[tuple[Atoms, Atoms]], frozen: list[Frozen]
     return labels
 
 
-def _untrue_sizes(equations: Iterable[SizeEquation], labels: np.ndarray) -> list[Frozen]:
+class _Changes:
+    """How sizes in the code change when each component is removed alone: vectors of shape (components,).
+
+    Only linear expressions have one; a factor that no removal changes counts as a constant.
+    """
+
+    def __init__(self, labels: np.ndarray, values: Mapping[Attribute, int]) -> None:
+        self.labels = labels
+        self.count = int(labels.max()) + 1 if len(labels) else 0
+        self.values = values
+        self.known: dict[Attribute, np.ndarray] = {}
+
+    def of_axis(self, atoms: Atoms, axis: int) -> np.ndarray:
+        """How many indices along ``axis`` vanish with each component."""
+        rows = np.moveaxis(self.labels[atoms], axis, 0).reshape(atoms.shape[axis], -1)
+        uniform = (rows == rows[:, :1]).all(axis=1)
+        return np.bincount(rows[uniform, 0], minlength=self.count).astype(np.float64)
+
+    def of(self, expression: Expression) -> np.ndarray | None:
+        """Change of an expression whose attributes are all known; None where it is not linear."""
+        if isinstance(expression, int):
+            return np.zeros(self.count)
+        if isinstance(expression, Attribute):
+            return self.known[expression]
+        if isinstance(expression, AxisSize):
+            return self.of_axis(expression.atoms, expression.axis)
+        left, right = self.of(expression.left), self.of(expression.right)
+        if left is None or right is None:
+            return None
+        if expression.symbol in "+-":
+            return left + right if expression.symbol == "+" else left - right
+        if not right.any():
+            factor = self._dense(expression.right)
+            return left * factor if expression.symbol == "*" else left / factor
+        return right * self._dense(expression.left) if expression.symbol == "*" and not left.any() else None
+
+    def learn(self, expression: Expression, change: np.ndarray) -> bool:
+        """Let the one attribute of ``expression`` not yet known take up ``change``; False where none or several could."""
+        unknown = [a for a in attributes_in(expression) if a not in self.known]
+        if len(unknown) != 1:
+            return False
+        # A linear expression of one unknown x is rest + factor * x: two probes give both.
+        probes = []
+        for change_of_unknown in (np.zeros(self.count), np.ones(self.count)):
+            self.known[unknown[0]] = change_of_unknown
+            probes.append(self.of(expression))
+        del self.known[unknown[0]]
+        if probes[0] is None or probes[1] is None:
+            return False
+        factor = probes[1] - probes[0]
+        if not factor.all() or ((change - probes[0]) % factor).any():
+            return False
+        self.known[unknown[0]] = (change - probes[0]) / factor
+        return True
+
+    def _dense(self, expression: Expression) -> int:
+        return evaluate(expression, self.values, lambda size: size.atoms.shape[size.axis])
+
+
+def _untrue_sizes(
+    equations: Iterable[SizeEquation], labels: np.ndarray, values: Mapping[Attribute, int]
+) -> list[Frozen]:
     """Freeze the components whose removal would change the two sides of a size equation by different amounts.
 
     Attributes take up the difference where an equation names one that no other equation determines.
     """
-    count = int(labels.max()) + 1 if len(labels) else 0
-    known: dict[Attribute, np.ndarray] = {}
+    changes = _Changes(labels, values)
     found = []
     by_unknowns = sorted(equations, key=lambda e: (len(attributes_in(e.expression)), isinstance(e.expression, Operation)))
     for equation in by_unknowns:
         if isinstance(equation.expression, int):
             continue
-        loss = _loss(equation.atoms, equation.axis, labels, count)
-        expected = _expected_loss(equation.expression, known, labels, count, loss)
-        bad = np.ones(count, bool) if expected is None else loss != expected
-        touched = np.zeros(count, bool)
-        touched[labels[equation.atoms.ravel()]] = True
-        hit = (bad & touched) if expected is None else bad
+        change = changes.of_axis(equation.atoms, equation.axis)
+        changes.learn(equation.expression, change)
+        decided = attributes_in(equation.expression) <= changes.known.keys()
+        expected = changes.of(equation.expression) if decided else None
+        hit = np.zeros(changes.count, bool)
+        if expected is None:
+            hit[labels[equation.atoms.ravel()]] = True
+        else:
+            hit = change != expected
         if hit.any():
-            members = np.flatnonzero(hit[labels])
-            found.append(Frozen(members, "would make a size that the code computes untrue", equation.place))
+            why = "would make a size that the code computes untrue"
+            found.append(Frozen(np.flatnonzero(hit[labels]), why, equation.place))
     return found
-
-
-def _loss(atoms: Atoms, axis: int, labels: np.ndarray, count: int) -> np.ndarray:
-    """How many indices along ``axis`` vanish when each component is removed alone."""
-    rows = np.moveaxis(labels[atoms], axis, 0).reshape(atoms.shape[axis], -1)
-    uniform = (rows == rows[:, :1]).all(axis=1)
-    return np.bincount(rows[uniform, 0], minlength=count).astype(np.float64)
-
-
-def _expected_loss(
-    expression: Expression, known: dict[Attribute, np.ndarray], labels: np.ndarray, count: int, loss: np.ndarray
-) -> np.ndarray | None:
-    """Change of ``expression`` per removed component; the one attribute not yet known is defined by ``loss``."""
-    unknown = [a for a in attributes_in(expression) if a not in known]
-    if len(unknown) > 1:
-        return None
-    if unknown:
-        factor = _derivative(expression, unknown[0])
-        rest = _change(expression, known | {unknown[0]: np.zeros(count)}, labels, count)
-        if factor is None or rest is None or ((loss - rest) % factor).any():
-            return None
-        known[unknown[0]] = (loss - rest) / factor
-        return loss
-    return _change(expression, known, labels, count)
-
-
-def _change(
-    expression: Expression, known: Mapping[Attribute, np.ndarray], labels: np.ndarray, count: int
-) -> np.ndarray | None:
-    """Change of a linear expression per removed component; None where it is not linear."""
-    if isinstance(expression, int):
-        return np.zeros(count)
-    if isinstance(expression, Attribute):
-        return known[expression]
-    if isinstance(expression, AxisSize):
-        return _loss(expression.atoms, expression.axis, labels, count)
-    left = _change(expression.left, known, labels, count)
-    right = _change(expression.right, known, labels, count)
-    if left is None or right is None:
-        return None
-    if expression.symbol in "+-":
-        return left + right if expression.symbol == "+" else left - right
-    constant_left, constant_right = _constant(expression.left, left), _constant(expression.right, right)
-    if expression.symbol == "*":
-        if constant_left is not None:
-            return right * constant_left
-        return left * constant_right if constant_right is not None else None
-    return left / constant_right if constant_right is not None else None
-
-
-def _constant(expression: Expression, change: np.ndarray) -> int | None:
-    """The value of an expression that no removal changes; attributes and axes count as such where they never move."""
-    if isinstance(expression, int):
-        return expression
-    if isinstance(expression, AxisSize) and not change.any():
-        return expression.atoms.shape[expression.axis]
-    return None
-
-
-def _derivative(expression: Expression, unknown: Attribute) -> float | None:
-    """Factor of ``unknown`` in a linear expression."""
-    if expression == unknown:
-        return 1.0
-    if not isinstance(expression, Operation):
-        return 0.0
-    left, right = _derivative(expression.left, unknown), _derivative(expression.right, unknown)
-    if left is None or right is None:
-        return None
-    if expression.symbol in "+-":
-        return left + right if expression.symbol == "+" else left - right
-    if isinstance(expression.right, int) and expression.right:
-        return left * expression.right if expression.symbol == "*" else left / expression.right
-    return right * expression.left if isinstance(expression.left, int) and expression.symbol == "*" else None
 
 
 def _first_reasons(labels: np.ndarray, frozen: list[Frozen]) -> np.ndarray:

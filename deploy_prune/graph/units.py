@@ -89,7 +89,7 @@ def find_units(trace: Trace, parameter_names: Sequence[str] = ()) -> Units:
         parameter_names: all parameters of the model, to tell which no run reached.
     """
     facts = trace.facts
-    resolved = resolve(facts)
+    resolved = resolve(facts, trace.attributes)
     axes = {axis: resolved.labels[atoms] for axis, atoms in facts.axes.items() if axis[0] in facts.reached}
     free, frozen = _group_labels(axes, resolved)
     taken: dict[str, int] = {}

@@ -51,6 +51,7 @@ class Dependency:
 class Group:
     """Units that may be removed one by one; iterating gives ``(dependency, indices)`` pairs.
 
+    There is one pair per module and direction, its weight's before its bias'; :meth:`slices` has every parameter.
     ``indices`` are Python integers into the dependency's axis, unit after unit; an axis that a unit meets several times
     (both halves of a ``chunk``) has as many indices per unit.
     """
@@ -59,7 +60,9 @@ class Group:
         self._graph = graph
         self._group = group
         self.units = np.arange(group.width) if units is None else np.asarray(units, dtype=np.int64)
-        self._dependencies = [graph.dependency(s) for s in group.slices]
+        self._slices = [(graph.dependency(s), s) for s in group.slices]
+        by_layer = {(d.target.module, d.out): (d, s) for d, s in reversed(self._slices)}
+        self._layers = list(reversed(by_layer.values()))
 
     @property
     def name(self) -> str:
@@ -72,10 +75,10 @@ class Group:
         return self._group.width
 
     def __len__(self) -> int:
-        return len(self._dependencies)
+        return len(self._layers)
 
     def __iter__(self) -> Iterator[tuple[Dependency, list[int]]]:
-        for dependency, slices in zip(self._dependencies, self._group.slices, strict=True):
+        for dependency, slices in self._layers:
             yield dependency, slices.indices[self.units].ravel().tolist()
 
     def __getitem__(self, k: int) -> tuple[Dependency, list[int]]:
@@ -83,7 +86,7 @@ class Group:
 
     def slices(self) -> Iterator[tuple[Dependency, torch.Tensor]]:
         """Pairs of dependency and index tensor of shape (units, m)."""
-        for dependency, slices in zip(self._dependencies, self._group.slices, strict=True):
+        for dependency, slices in self._slices:
             yield dependency, torch.from_numpy(np.ascontiguousarray(slices.indices[self.units]))
 
     def prune(self, idxs: Sequence[int] | None = None) -> Plan:
