@@ -26,8 +26,8 @@ def export_onnx(
 ) -> Path:
     """Write ``model`` in eval mode as one ONNX file of the fixed input shape of ``example_inputs`` (n, ...).
 
-    The TorchScript-based exporter is used because it names nodes after modules (``/layer1/conv1/Conv``), so that
-    measured times find their layer. The module's own mode is restored. The file appears whole or not at all.
+    The TorchScript-based exporter is used because it names nodes after modules (``/layer1/conv1/Conv``), so
+    that measured times find their layer. The module's mode is restored. The file appears whole or not at all.
 
     Args:
         model: the module to export.

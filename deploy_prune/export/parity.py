@@ -43,7 +43,9 @@ def check_parity(
         ExportError: ``max_rel`` is above ``tolerance``, or the outputs differ in number or shape.
     """
     session = _open_session(onnx_path)
-    feed = session.get_inputs()[0].name
+    feed = session.get_inputs()[0]
+    if list(inputs[:1].shape) != feed.shape:
+        raise ExportError(f"{onnx_path.name} takes inputs of {feed.shape}, got {list(inputs[:1].shape)}")
     was_training = model.training
     model.eval()
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
@@ -51,7 +53,7 @@ def check_parity(
         for one in inputs.split(1):
             with torch.no_grad():
                 expected = [tensor.numpy() for tensor in _tensors(model(one))]
-            pairs += _match(expected, session.run(None, {feed: one.numpy()}), onnx_path)
+            pairs += _match(expected, session.run(None, {feed.name: one.numpy()}), onnx_path)
     finally:
         model.train(was_training)
     parity = _summarise(pairs, len(inputs))

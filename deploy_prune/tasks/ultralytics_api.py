@@ -52,6 +52,7 @@ def quiet() -> Iterator[None]:
     """
     for name, value in (("YOLO_OFFLINE", "true"), ("YOLO_AUTOINSTALL", "false")):
         os.environ.setdefault(name, value)  # read at its import only
+    threads = torch.get_num_threads()  # it sets the process's number to one less than there are processors
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)  # the import itself prints
     try:
@@ -71,6 +72,7 @@ def quiet() -> Iterator[None]:
             LOGGER.setLevel(level)
     finally:
         logging.disable(disabled)
+        torch.set_num_threads(threads)
 
 
 def find_class(task: str, role: str) -> Any:

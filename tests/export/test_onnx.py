@@ -1,0 +1,81 @@
+import subprocess
+import sys
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from deploy_prune.errors import ExportError
+from deploy_prune.export.onnx import export_onnx, set_metadata
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+class Unexportable(nn.Module):
+    def forward(self, x):
+        return torch.linalg.eigvals(x)
+
+
+def test_one_static_file_with_nodes_named_after_modules(tmp_path):
+    model = Small().train()
+    path = export_onnx(model, torch.rand(2, 3, 8, 8), tmp_path / "deep" / "a.onnx", metadata={"plan": "abc"})
+    exported = onnx.load(path)
+    onnx.checker.check_model(exported, full_check=True)
+    assert [(entry.domain, entry.version) for entry in exported.opset_import] == [("", 17)]
+    assert exported.ir_version <= 10
+    assert [d.dim_value for d in exported.graph.input[0].type.tensor_type.shape.dim] == [2, 3, 8, 8]
+    assert {node.op_type: node.name for node in exported.graph.node}["Conv"] == "/conv/Conv"
+    assert "BatchNormalization" not in {node.op_type for node in exported.graph.node}  # folded
+    assert [(entry.key, entry.value) for entry in exported.metadata_props] == [("plan", "abc")]
+    assert [found.name for found in path.parent.iterdir()] == ["a.onnx"]
+    assert model.training
+
+
+def test_same_module_same_bytes(tmp_path):
+    model, x = Small(), torch.rand(1, 3, 8, 8)
+    first, second = (export_onnx(model, x, tmp_path / name) for name in ("a.onnx", "b.onnx"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_failure_names_the_model_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.onnx"
+    path.write_text("old")
+    model = Unexportable().train()
+    with pytest.raises(ExportError, match=r"Unexportable cannot be exported to ONNX opset 17: .*eigvals"):
+        export_onnx(model, torch.rand(2, 2), path)
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.iterdir()] == ["a.onnx"]
+    assert model.training
+
+
+def test_metadata_overwrites_its_own_keys_only():
+    exported = onnx.ModelProto()
+    set_metadata(exported, {"a": "1", "b": "2"})
+    set_metadata(exported, {"b": "3"})
+    assert {entry.key: entry.value for entry in exported.metadata_props} == {"a": "1", "b": "3"}
+    assert len(exported.metadata_props) == 2
+
+
+def test_missing_package_tells_what_to_install():
+    code = """
+import sys, pathlib, torch
+sys.modules["onnxslim"] = None
+from deploy_prune.errors import MissingDependencyError
+from deploy_prune.export.onnx import export_onnx
+try:
+    export_onnx(torch.nn.Identity(), torch.zeros(1), pathlib.Path("a.onnx"))
+except MissingDependencyError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "export needs the package onnxslim; run: pip install 'deploy_prune[onnx]'\n"
