@@ -4,13 +4,17 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deploy_prune.errors import InputError
+
+OPTIMIZERS = ("Adam", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSprop", "SGD")  # "auto" would ignore lr0
+
 
 @dataclass(frozen=True)
 class Schedule:
     """Settings of one run, named as Ultralytics names them (``ema_tau`` and ``distill`` excepted).
 
     Attributes:
-        optimizer: name of the optimizer; never ``auto``, which would ignore ``lr0``.
+        optimizer: one of ``OPTIMIZERS``.
         lr0: learning rate after warm-up; it falls along a cosine to ``lr0 * lrf``.
         lrf: last learning rate as a fraction of ``lr0``.
         momentum: momentum, or the first beta of Adam.
@@ -47,6 +51,10 @@ class Schedule:
     hsv_s: float = 0.4
     hsv_v: float = 0.3
     distill: float = 6.0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"unknown optimizer {self.optimizer!r}; choose one of {', '.join(OPTIMIZERS)}")
 
     def arguments(self) -> dict[str, Any]:
         """Return the settings as Ultralytics' own training arguments."""

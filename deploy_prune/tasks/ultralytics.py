@@ -226,14 +226,23 @@ class UltralyticsTask:
 
         run = type("_Run", (_KeepsToItself, pruned_trainer(self.task)), {})
         with api.quiet():
-            trainer = run(overrides=arguments)
+            try:
+                trainer = run(overrides=arguments)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"training cannot begin: {api.first_line(error)}") from error
         trainer.model = trainer.get_model(weights=model)
         trainer.add_callback("on_pretrain_routine_end", start)
         trainer.add_callback("on_train_epoch_start", state.begin_epoch)
         trainer.add_callback("on_train_epoch_end", end_training)
         trainer.add_callback("on_fit_epoch_end", end_epoch)
         with api.quiet():
-            trainer.train()
+            try:
+                trainer.train()
+            except RuntimeError as error:
+                if "NaN" not in str(error):
+                    raise
+                lost = f"the loss is no longer a number after epoch {trainer.epoch + 1}"
+                raise InputError(f"{lost}; train with a smaller lr0 than {schedule.lr0}") from error
 
     def _describe(self, model: Any, data: Mapping[str, Any]) -> nn.Module:
         """Attach what Ultralytics expects to find on a network: its task, class names and arguments."""

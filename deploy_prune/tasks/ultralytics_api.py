@@ -52,7 +52,8 @@ def quiet() -> Iterator[None]:
     """
     for name, value in (("YOLO_OFFLINE", "true"), ("YOLO_AUTOINSTALL", "false")):
         os.environ.setdefault(name, value)  # read at its import only
-    threads = torch.get_num_threads()  # it sets the process's number to one less than there are processors
+    threads = torch.get_num_threads()  # on the CPU it takes one less than there are processors, for good
+    inherited = os.environ.get("OMP_NUM_THREADS")  # its import sets 1, which child processes would inherit
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)  # the import itself prints
     try:
@@ -62,6 +63,8 @@ def quiet() -> Iterator[None]:
             raise MissingDependencyError(
                 "YOLO needs Ultralytics; run: pip install 'deploy_prune[yolo]'"
             ) from error
+        if inherited is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
         level = LOGGER.level
         LOGGER.setLevel(logging.ERROR)  # its progress bars look at the level, not at what is disabled
         try:
@@ -135,7 +138,8 @@ def is_rebuildable(model: Any) -> bool:
     """Return whether ``model.yaml`` still describes ``model``: Ultralytics' trainers may rebuild it."""
     with quiet(), torch.random.fork_rng():
         try:
-            fresh = type(model)(deepcopy(model.yaml), nc=class_count(model), verbose=False)
+            channels = model.yaml.get("channels", 3)
+            fresh = type(model)(deepcopy(model.yaml), ch=channels, nc=class_count(model), verbose=False)
         except KeyError:  # marked by refuse_rebuild
             return False
     return architecture(fresh) == architecture(model)

@@ -10,6 +10,7 @@ from deploy_prune.datasets import write_digits
 from deploy_prune.errors import ExportError, InputError
 from deploy_prune.export.parity import check_parity
 from deploy_prune.tasks.architecture import architecture
+from deploy_prune.tasks.schedule import Schedule
 from deploy_prune.tasks.ultralytics import UltralyticsTask
 
 
@@ -64,6 +65,27 @@ def test_training_leaves_the_number_of_threads(task, tmp_path, narrow):
     torch.set_num_threads(2)
     task.evaluate(narrow)
     assert torch.get_num_threads() == 2
+
+
+def test_diverging_training_says_what_to_change(task, dense, tmp_path):
+    sick = deepcopy(dense)
+    sick.model[0].conv.weight.data.fill_(float("nan"))
+    message = r"the loss is no longer a number after epoch 2; train with a smaller lr0 than 0\.\d+"
+    with pytest.raises(InputError, match=message):
+        task.train(sick, tmp_path, epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr0": 2.0}, "'lr0=2.0' is an invalid value. Valid 'lr0' values are between 0.0 and 1.0"),
+        ({"optimizer": "Adan"}, "unknown optimizer 'Adan'; choose one of Adam, .*, SGD"),
+    ],
+)
+def test_schedule_that_cannot_be(data, dense, tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        task = UltralyticsTask(data=data, image_size=64, training=Schedule(**settings))
+        task.train(dense, tmp_path, epochs=1)
 
 
 def test_file_and_module_score_the_same(task, dense, tmp_path):
