@@ -22,13 +22,14 @@ def useful_widths(full: int, step: int, minimum: int = 1) -> tuple[int, ...]:
     return (*range(first, full, step), full)
 
 
-def detect_step(widths: Sequence[int], times_s: Sequence[float], *, noise: float = 0.01) -> int:
+def detect_step(widths: Sequence[int], times_s: Sequence[float], *, noise: float = 0.015) -> int:
     """The step of a measured staircase: the width that time is constant within, 1 if no step is seen.
 
-    ``noise`` is the relative standard deviation of the times. Each candidate step is a model with one level
-    per step; the one chosen has the least chi-square plus ``log n`` per level (Schwarz 1978, known variance),
-    and the larger of two that tell the same story. Sample several widths within a step, or no step can be
-    seen. Raises ``InputError`` for fewer than three measurements.
+    ``noise`` is the usual relative deviation of the times. Each candidate step is a model with one level per step; the
+    one chosen has the least misfit plus ``log n`` per level (Schwarz 1978), and the larger of two that tell the same
+    story. Levels are medians and the misfit is Cauchy's, ``log(1 + r**2)``, so that one spoilt measurement does not
+    make a level of its own. Sample several widths within a step, or no step can be seen. Raises ``InputError`` for
+    fewer than three measurements.
     """
     if len(widths) != len(times_s) or len(widths) < 3:
         raise InputError(f"got {len(widths)} widths and {len(times_s)} times, expected three or more of both")
@@ -38,8 +39,9 @@ def detect_step(widths: Sequence[int], times_s: Sequence[float], *, noise: float
         levels, which = np.unique(-(-at // step), return_inverse=True)
         if step > 1 and len(levels) == len(at):
             continue
-        means = np.bincount(which, times) / np.bincount(which)
-        score = float(np.sum(((times / means[which] - 1) / noise) ** 2)) + len(levels) * np.log(len(at))
+        medians = np.array([np.median(times[which == k]) for k in range(len(levels))])
+        misfit = np.log1p(((times / medians[which] - 1) / noise) ** 2).sum()
+        score = float(misfit) + len(levels) * np.log(len(at))
         if score <= best_score:
             best_score, best_step = score, step
     return best_step

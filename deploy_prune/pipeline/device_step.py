@@ -17,7 +17,7 @@ from deploy_prune.runtime.measure import compare
 
 WIDTHS = tuple(range(40, 81, 4))
 """Channels tried: several within every step of up to 16 around common widths."""
-ROUNDS = 6
+ROUNDS = 10
 
 
 def find_step(profile: HardwareProfile, folder: Path) -> int:

@@ -18,6 +18,10 @@ from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import apply_plan
 
 
+MAX_CHOICES = 16
+"""Widths per group on a menu: the programme has a variable for each pair of widths of two coupled groups."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prunable:
     """A dense model, its groups and the order in which their units go.
@@ -69,7 +73,8 @@ class Prunable:
     def menu_widths(self, step: int) -> dict[str, tuple[int, ...]]:
         """Widths per group at which some layer's channels are a multiple of ``step``, and the full width.
 
-        A unit that is several channels wide everywhere (both halves of a chunk and nothing else) needs fewer units.
+        A unit that is several channels wide everywhere (both halves of a chunk and nothing else) needs fewer units. Wide
+        groups take every second, fourth … step, so that no group has more than :data:`MAX_CHOICES` widths.
         """
         menu = {}
         for name, full in self.full_widths.items():
@@ -77,7 +82,10 @@ class Prunable:
                 int(indices.shape[1])
                 for _, indices in Group(self.graph, self.graph.units.group(name)).slices()
             )
-            menu[name] = useful_widths(full, max(step // per_unit, 1))
+            stride = max(step // per_unit, 1)
+            while full > stride * MAX_CHOICES:
+                stride *= 2
+            menu[name] = useful_widths(full, stride)
         return menu
 
     def plan(self, widths: Mapping[str, int]) -> Plan:

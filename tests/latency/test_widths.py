@@ -41,7 +41,7 @@ def test_step_of_a_noisy_staircase(step, seed):
     noise = 1 + 0.01 * np.random.default_rng(seed).standard_normal(len(widths))
     times = (20 + 3 * np.ceil(widths / step) * step) * 1e-6 * noise
     found = detect_step(widths.tolist(), times.tolist())
-    assert found == step if step > 1 else found <= 2
+    assert found == step if step > 1 else found <= 4  # steps of one channel are below the noise
 
 
 def test_widths_of_which_no_two_share_a_step_show_none():
@@ -51,3 +51,9 @@ def test_widths_of_which_no_two_share_a_step_show_none():
 def test_too_few_measurements_are_refused():
     with pytest.raises(InputError, match="got 2 widths and 2 times, expected three or more"):
         detect_step([8, 16], [1.0, 2.0])
+
+
+def test_a_spoilt_measurement_makes_no_step_of_its_own():
+    """A run on a busy machine: c = 40 and c = 68 were measured a fifth too fast."""
+    shares = [0.460, 0.582, 0.588, 0.791, 0.765, 0.750, 0.793, 0.807, 0.990, 0.998, 1.0]
+    assert detect_step(range(40, 81, 4), shares) == 16
