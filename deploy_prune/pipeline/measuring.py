@@ -49,7 +49,7 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
     samples = profile_variants(prunable, design_variants(prunable, device), device)  # reads what is measured
     images = recipe.search.calibration_images
     calibration = task.calibration_inputs(images) if images else None
-    menu = price_widths(prunable, device, calibration, progress=context.progress)
+    menu = price_widths(prunable, device, calibration, task.kept_output, context.progress)
     loop = closed_loop.Loop(prunable, device, context.output_file(DENSE_ONNX), menu, samples)
     budget = closed_loop.Budget.of(latency_ms=recipe.budget.latency_ms, speedup=recipe.budget.speedup)
     rounds, best = loop.search(budget, context.progress)
@@ -62,7 +62,7 @@ def _write_search(
     folder: Path, prunable: Prunable, rounds: Sequence[closed_loop.Round], best: closed_loop.Round
 ) -> None:
     prunable.plan(best.widths).save(folder / PLAN.name)
-    found = [Round(1e3 * one.predicted_s, 1e3 * one.measured_s) for one in rounds]
+    found = [Round(1e3 * one.predicted_s, 1e3 * one.measured_s, 1e3 * one.budget_s) for one in rounds]
     write_records(folder / ROUNDS.name, found)
     frozen = [FrozenChannels(one.name, f"{one.reason} (at {one.place})") for one in prunable.graph.frozen]
     write_records(folder / FROZEN.name, frozen)
@@ -88,5 +88,7 @@ def write_benchmark(settings: RunSettings, context: StageContext) -> str:
 def _open_device(settings: RunSettings, context: StageContext) -> tuple[Prunable, Device]:
     task = open_task(settings, context)
     model = task.load(context.output_file(DENSE_MODEL))
-    prunable = Prunable.of(model, task.example_inputs(), importance=settings.importance())
+    prunable = Prunable.of(
+        model, task.example_inputs(), importance=settings.importance(), output_transform=task.kept_output
+    )
     return prunable, Device(settings.profile, task.export_onnx, context.work / MEASURED.name)

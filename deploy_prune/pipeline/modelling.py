@@ -89,14 +89,14 @@ def write_pruned(settings: RunSettings, context: StageContext) -> str:
     task, plan = open_task(settings, context), Plan.load(context.output_file(PLAN))
     dense = task.load(context.output_file(DENSE_MODEL))
     pruned, inputs = apply_plan(dense, plan), task.example_inputs()
-    verification = verify(dense, pruned, plan, inputs)
+    verification = verify(dense, pruned, plan, inputs, output_transform=task.kept_output)
     task.save(pruned, context.out / PRUNED_MODEL.name)
     step = _judge(task, pruned, "prune")
     write_records(context.out / METRICS, [step])
     before, after = count(dense, inputs), count(pruned, inputs)
     fewer = f"{ratio(before.macs / after.macs)} fewer MACs"
     left = f"{shown(after.params)} of {shown(before.params)} parameters left"
-    return f"{fewer}, {left}, verified to {verification.eval_error:.0e}, {task.metric_name} {step.value:.3f}"
+    return f"{fewer}, {left}, verified (error {verification.eval_error:.0e}), {task.metric_name} {step.value:.3f}"
 
 
 def write_finetuned(settings: RunSettings, context: StageContext) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.progress import Progress
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class Task(Protocol):
 
     def example_inputs(self) -> Tensor:
         """Return one input of shape (1, 3, H, W), as the tracer and the exporter need it."""
+
+    def kept_output(self, output: Any) -> Any:
+        """Return the part of a raw output that must keep its shape; the rest may lose channels."""
 
     def train(
         self, model: nn.Module, out_dir: Path, *, epochs: int, progress: Progress | None = None

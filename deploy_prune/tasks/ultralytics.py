@@ -96,6 +96,15 @@ class UltralyticsTask:
         generator = torch.Generator().manual_seed(self.seed)
         return torch.rand(1, 3, self.image_size, self.image_size, generator=generator)
 
+    def kept_output(self, output: Any) -> Any:
+        """Return the raw predictions of a head, without the feature maps that it passes on for their size alone.
+
+        In eval mode a head returns its decoded boxes and a dict of raw predictions, in train mode the dict.
+        """
+        if isinstance(output, dict):
+            return {key: value for key, value in output.items() if key != "feats"}
+        return [self.kept_output(part) for part in output] if isinstance(output, (tuple, list)) else output
+
     def train(
         self, model: nn.Module, out_dir: Path, *, epochs: int, progress: Progress | None = None
     ) -> nn.Module:
