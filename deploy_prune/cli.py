@@ -131,6 +131,29 @@ def profiles() -> None:
         typer.echo(f"{name}: {', '.join(how)}")
 
 
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(help="A YOLO .pt or .yaml, or module:function.")],
+    image_size: Annotated[int, typer.Option(help="Side of the example image in pixels.")] = 640,
+    task: Annotated[str, typer.Option(help="Of a YOLO .yaml: detect or segment.")] = "detect",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what can be removed from a model, what cannot, and why."""
+    from deploy_prune.pipeline.inspection import inspect_model
+    from deploy_prune.report import figures
+
+    found = inspect_model(model, image_size=image_size, task=task)
+    if json:
+        typer.echo(found.to_json(), nl=False)
+        return
+    console = Console()
+    for table in found.to_tables():
+        console.print(table)
+    units = sum(group.width for group in found.groups)
+    size = f"{figures.count(found.params)} parameters, {figures.count(found.macs)} MACs"
+    console.print(f"{units} removable units in {len(found.groups)} groups; {size}", highlight=False)
+
+
 @data_app.command()
 def digits(
     out: Annotated[Path, typer.Option(help="The folder to write.")],

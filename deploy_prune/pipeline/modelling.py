@@ -95,8 +95,8 @@ def write_pruned(settings: RunSettings, context: StageContext) -> str:
     write_records(context.out / METRICS, [step])
     before, after = count(dense, inputs), count(pruned, inputs)
     fewer = f"{ratio(before.macs / after.macs)} fewer MACs"
-    left = f"{shown(after.params)} of {shown(before.params)} parameters left"
-    return f"{fewer}, {left}, verified (error {verification.eval_error:.0e}), {task.metric_name} {step.value:.3f}"
+    left = f"{shown(after.params)} of {shown(before.params)} parameters"
+    return f"{fewer}, {left}, verified to {verification.eval_error:.0e}, {task.metric_name} {step.value:.3f}"
 
 
 def write_finetuned(settings: RunSettings, context: StageContext) -> str:

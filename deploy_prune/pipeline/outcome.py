@@ -74,6 +74,7 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
         task=recipe.task,
         profile=ProfileName(settings.profile.name, settings.machine.fingerprint),
         conditions=flatten_conditions(comparison.candidate.conditions),
+        disturbances=comparison.candidate.conditions.contention.reasons,
         budget=_judge_budget(settings, comparison),
         dense=dense,
         pruned=pruned,
@@ -113,14 +114,13 @@ def _subjects(
 
 
 def _judge_budget(settings: RunSettings, comparison: Comparison) -> BudgetOutcome:
-    """The final measurement against the budget; a speed-up is taken of the dense model's median in it."""
     budget = settings.recipe.budget
     if budget.latency_ms is not None:
-        allowed_ms = budget.latency_ms
-    else:
-        assert budget.speedup is not None, "the recipe has exactly one of the two"
-        allowed_ms = 1e3 * comparison.baseline.median_s / budget.speedup
-    share = 1e3 * comparison.candidate.median_s / allowed_ms
+        share = 1e3 * comparison.candidate.median_s / budget.latency_ms
+        return BudgetOutcome(budget.latency_ms, None, share, met=share <= 1)
+    assert budget.speedup is not None, "the recipe has exactly one of the two"
+    share = budget.speedup / comparison.speedup
+    allowed_ms = 1e3 * comparison.baseline.median_s / budget.speedup
     return BudgetOutcome(allowed_ms, budget.speedup, share, met=share <= 1)
 
 

@@ -16,7 +16,7 @@ def write_page(result: Result) -> str:
         *(f"![{title}]({name})" for name, (title, _) in PLOTS.items()),
         "## Predicted and measured",
         "Every plan that the closed loop tried, in order.",
-        _table(("round", "predicted", "measured"), _round_rows(result)),
+        _table(("round", "predicted", "measured", "allowed"), _round_rows(result)),
         "## What it cost",
         _table(("after", "of", "metric", "value"), _metric_rows(result)),
         f"The pruned ONNX file and the PyTorch module differ by at most {result.parity.max_abs:.2g} "
@@ -24,7 +24,7 @@ def write_page(result: Result) -> str:
         "## What could not be pruned",
         _table(("channels", "reason"), [(frozen.name, frozen.reason) for frozen in result.frozen]),
         "## Conditions",
-        _table(("condition", "value"), [(key, str(value)) for key, value in result.conditions.items()]),
+        _table(("condition", "value"), [(key, _shown(value)) for key, value in result.conditions.items()]),
         "## Files",
         _table(("kind", "path", "sha256"), [(a.kind, a.path, a.sha256) for a in result.artifacts]),
     ]
@@ -37,9 +37,9 @@ def result_markdown(result: Result) -> str:
     return _table(("", "dense", "pruned", "change"), rows) + "\n\n" + "  \n".join(summary_lines(result))
 
 
-def _round_rows(result: Result) -> list[tuple[str, str, str]]:
+def _round_rows(result: Result) -> list[tuple[str, ...]]:
     return [
-        (str(number), figures.milliseconds(one.predicted_ms), figures.milliseconds(one.measured_ms))
+        (str(number), *map(figures.milliseconds, (one.predicted_ms, one.measured_ms, one.budget_ms)))
         for number, one in enumerate(result.rounds, start=1)
     ]
 
@@ -47,6 +47,12 @@ def _round_rows(result: Result) -> list[tuple[str, str, str]]:
 def _metric_rows(result: Result) -> list[tuple[str, str, str, str]]:
     forms = {"pytorch": "PyTorch module", "onnx": "ONNX file"}
     return [(step.stage, forms[step.form], step.name, f"{step.value:.4f}") for step in result.metric_steps]
+
+
+def _shown(condition: object) -> str:
+    if condition is None:
+        return "not told by this machine"
+    return f"{condition:.3g}" if isinstance(condition, float) else str(condition)
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

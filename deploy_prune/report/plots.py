@@ -46,7 +46,7 @@ def draw_rounds(axes: "Axes", result: Result) -> None:
     """Predicted against measured latency of every plan tried; on the diagonal the prediction was right."""
     predicted = [one.predicted_ms for one in result.rounds]
     measured = [one.measured_ms for one in result.rounds]
-    budget = result.budget.latency_ms
+    budget = result.rounds[-1].budget_ms
     low, high = min(*predicted, *measured, budget), max(*predicted, *measured, budget)
     margin = max(0.15 * (high - low), 0.02 * high)
     span = (low - margin, high + margin)
@@ -104,11 +104,11 @@ def draw_efficiency(axes: "Axes", result: Result) -> None:
     axes.barh(labels, values, height=0.55, color=(PRUNED, DENSE))
     axes.margins(y=0.08)
     axes.errorbar(speedup.value, 0, xerr=interval, color=TEXT, capsize=4)
-    for row, value in enumerate(values):
-        axes.annotate(figures.ratio(value), (value, row), textcoords="offset points", xytext=(12, 0),
+    for row, (value, end) in enumerate(zip(values, (speedup.high, result.mac_reduction), strict=True)):
+        axes.annotate(figures.ratio(value), (end, row), textcoords="offset points", xytext=(8, 0),
                       va="center", fontsize=10, color=TEXT)  # fmt: skip
     axes.axvline(1, color=TEXT, linewidth=0.8)
-    axes.set_xlim(0, 1.15 * max(values))
+    axes.set_xlim(0, 1.15 * max(speedup.high, *values))
     axes.invert_yaxis()
     _label(axes, f"dense / pruned; speed efficiency {result.speed_efficiency:.2f}")
 

@@ -22,10 +22,11 @@ class ProfileName:
 
 @dataclasses.dataclass(frozen=True)
 class BudgetOutcome:
-    """The latency allowed, and whether the pruned model's median keeps it.
+    """The latency allowed, and whether the pruned model keeps it.
 
     ``speedup`` is what was asked for when the budget was given as one; ``latency_ms`` is then the dense
-    model's median divided by it. ``share`` is the pruned model's median divided by ``latency_ms``.
+    model's median divided by it, and ``share`` is ``speedup`` over the paired comparison's, in which drift of
+    the machine cancels. Otherwise ``share`` is the pruned model's median over ``latency_ms``.
     """
 
     latency_ms: float
@@ -76,10 +77,14 @@ class Speedup:
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """One plan of the closed loop: what the latency model said, and what the device said."""
+    """One plan of the closed loop: what the latency model said, what the device said, and what was allowed.
+
+    All three are at the speed that the device had during the search; the final comparison is made afresh.
+    """
 
     predicted_ms: float
     measured_ms: float
+    budget_ms: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +146,8 @@ class Result:
     """Everything a run found. ``mac_reduction`` is dense MACs / pruned MACs; it is no speed-up.
 
     ``speed_efficiency`` is ``speedup.value / mac_reduction``: the share of the saved arithmetic that became
-    saved time. ``metric_loss`` is the dense ONNX file's metric minus the pruned one's.
+    saved time. ``metric_loss`` is the dense ONNX file's metric minus the pruned one's. ``disturbances`` says
+    what else the machine did during the final comparison.
     """
 
     schema: Literal[1]
@@ -149,6 +155,7 @@ class Result:
     task: str
     profile: ProfileName
     conditions: dict[str, Any]
+    disturbances: tuple[str, ...]
     budget: BudgetOutcome
     dense: Subject
     pruned: Subject

@@ -65,6 +65,7 @@ def summary_lines(result: Result) -> tuple[str, ...]:
         f"the pruned model takes {budget.share:.1%} of it.",
         f"Speed efficiency {result.speed_efficiency:.2f} = {figures.ratio(result.speedup.value)} speed-up / "
         f"{figures.ratio(result.mac_reduction)} fewer MACs.",
+        *(f"Disturbed while measuring: {disturbance}." for disturbance in result.disturbances),
     )
 
 

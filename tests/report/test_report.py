@@ -37,6 +37,7 @@ RESULT = Result(
     task="detect",
     profile=ProfileName("cpu-onnxruntime", "0123456789ab"),
     conditions={"threads": 1, "engine": "onnxruntime"},
+    disturbances=(),
     budget=BudgetOutcome(latency_ms=5.0, speedup=2.0, share=0.96, met=True),
     dense=Subject(LatencySummary(10, 11, 12, 0.5, 100), 4_000_000, 3_000, 4096, MetricValue("mAP", 0.6)),
     pruned=Subject(LatencySummary(4.8, 5, 5.5, 0.2, 120), 1_000_000, 1_000, 1024, MetricValue("mAP", 0.58)),
@@ -44,7 +45,7 @@ RESULT = Result(
     mac_reduction=4.0,
     speed_efficiency=0.52,
     metric_loss=0.02,
-    rounds=(Round(5.2, 4.7), Round(4.9, 4.8)),
+    rounds=(Round(5.2, 4.7, 5.0), Round(4.9, 4.8, 5.0)),
     artifacts=(Artifact("onnx", "export/net.onnx", "ab" * 32),),
     frozen=(FrozenChannels("head", "reaches the model's output | at Conv"),),
     widths=tuple(Width(f"block.{i}.conv", 64, 16 + 8 * (i % 6)) for i in range(30)),
@@ -141,6 +142,8 @@ def test_the_sentences_give_budget_and_efficiency():
         "Budget 5.00 ms (2.00× speed-up asked for): met, the pruned model takes 96.0% of it.",
         "Speed efficiency 0.52 = 2.08× speed-up / 4.00× fewer MACs.",
     )
+    disturbed = dataclasses.replace(RESULT, disturbances=("other processes used 1.5 cores",))
+    assert summary_lines(disturbed)[2] == "Disturbed while measuring: other processes used 1.5 cores."
     assert summary_lines(missed)[0] == "Budget 4.00 ms: NOT met, the pruned model takes 120.0% of it."
 
 
@@ -153,7 +156,12 @@ def test_a_mac_ratio_is_never_called_a_speedup():
 
 def test_the_page_shows_every_picture_round_reason_and_file():
     page = write_page(RESULT)
-    for text in (*PLOTS, "| 2 | 4.90 ms | 4.80 ms |", "reaches the model's output \\| at Conv", "ab" * 32):
+    for text in (
+        *PLOTS,
+        "| 2 | 4.90 ms | 4.80 ms | 5.00 ms |",
+        "reaches the model's output \\| at Conv",
+        "ab" * 32,
+    ):
         assert text in page
 
 
