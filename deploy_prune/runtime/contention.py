@@ -94,6 +94,25 @@ def contention_between(before: Sequence[Mapping[str, Any]], after: Sequence[Mapp
     )
 
 
+def contention_over(parts: Sequence[Contention]) -> Contention:
+    """Several intervals as one: shares weighted by duration, the readings of the first and the last."""
+    duration_s = sum(part.duration_s for part in parts)
+
+    def weigh(values: Sequence[float | None]) -> float | None:
+        known = [(v, part.duration_s) for v, part in zip(values, parts, strict=True) if v is not None]
+        return sum(v * d for v, d in known) / duration_s if len(known) == len(parts) else None
+
+    return Contention(
+        duration_s=duration_s,
+        other_cores=weigh([part.other_cores for part in parts]),
+        stolen_cores=weigh([part.stolen_cores for part in parts]),
+        wait_share=weigh([part.wait_share for part in parts]),
+        load_average=(parts[0].load_average[0], parts[-1].load_average[1]),
+        pressure=(parts[0].pressure[0], parts[-1].pressure[1]),
+        frequency_hz=(parts[0].frequency_hz[0], parts[-1].frequency_hz[1]),
+    )
+
+
 def _read_wait_s(schedstats: Sequence[str]) -> float | None:
     """Seconds that a process's threads were ready and had no core (second field, in nanoseconds)."""
     return sum(int(text.split()[1]) for text in schedstats) / 1e9 if schedstats else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -13,14 +14,10 @@ from deploy_prune.runtime.comparison import Comparison, ratio_interval
 from deploy_prune.runtime.contention import contention_between
 from deploy_prune.runtime.nodes import NodeProfile, read_nodes
 from deploy_prune.runtime.runner import NO_RUNS, Runner, Runs
-from deploy_prune.runtime.timing import Timing, median_interval, require_alike
+from deploy_prune.runtime.timing import Timing, median_interval
+from deploy_prune.runtime.turns import prepare_turns, take_rounds, typical_s
 
 MEASURE_BLOCK_S = 0.2
-# A turn in a comparison is short, so that the machine's drift meets both models alike. Its first run, which
-# refills the caches after the other model, is dropped.
-TURN_S = 0.02
-MIN_TURN_RUNS = 2
-MIN_ROUNDS = 10
 
 
 def measure(model: Path, profile: HardwareProfile) -> Timing:
@@ -31,7 +28,7 @@ def measure(model: Path, profile: HardwareProfile) -> Timing:
     """
     limits = profile.measuring
     with Runner(model, profile) as runner:
-        block_runs = max(5, math.ceil(MEASURE_BLOCK_S / _typical_s(runner.warm_up())))
+        block_runs = max(5, math.ceil(MEASURE_BLOCK_S / typical_s(runner.warm_up())))
         before, start = runner.state(), time.monotonic()
         runs, stop_reason = NO_RUNS, ""
         while not stop_reason:
@@ -51,8 +48,7 @@ def compare(
 ) -> Comparison:
     """Time two models by short turns (A B B A), so that whatever the machine does meets both alike.
 
-    Both workers stay on one core when the profile asks for one thread and names no cores: cores of a shared
-    machine can differ by more than the models do.
+    See ``deploy_prune.runtime.turns`` for what keeps the ratio steady.
 
     Args:
         baseline: the model that counts as 1.
@@ -70,72 +66,58 @@ def compare(
     if null_test:
         null = compare(baseline, baseline, profile, rounds=rounds)
         noise = max(null.high, 1 / null.low) - 1
-    with Runner(baseline, profile) as a, Runner(candidate, profile) as b:
-        require_alike(a.conditions(), b.conditions())
-        turn_runs = _prepare_turns(a, b)
-        before, start = [a.state(), b.state()], time.monotonic()
-        runs, ratios, stop_reason = [NO_RUNS, NO_RUNS], list[float](), ""
-        while not stop_reason:
-            turns = [NO_RUNS, NO_RUNS]
-            for k in (0, 1, 1, 0):
-                turns[k] += (a, b)[k].run(turn_runs[k], profile.measuring.max_s)[1:]
-            ratios.append(turns[0].median_s / turns[1].median_s)
-            runs = [runs[0] + turns[0], runs[1] + turns[1]]
-            stop_reason = _stop_comparing(ratios, rounds, time.monotonic() - start, profile.measuring)
-        contention = contention_between(before, [a.state(), b.state()])
-        timings = [
-            Timing(r.samples_s, r.waits_s, stop_reason, runner.conditions(contention))
-            for r, runner in zip(runs, (a, b), strict=True)
-        ]
-    low, high = ratio_interval(ratios)
+    taken = take_rounds(Path(baseline), Path(candidate), profile, rounds)
+    low, high = ratio_interval(taken.ratios)
     return Comparison(
-        round_ratios=tuple(ratios),
-        speedup=float(np.median(ratios)),
+        round_ratios=taken.ratios,
+        speedup=float(np.median(taken.ratios)),
         low=low,
         high=high,
         tolerance=profile.measuring.ci_width if noise is None else noise,
         noise=noise,
-        baseline=timings[0],
-        candidate=timings[1],
+        baseline=taken.timings[0],
+        candidate=taken.timings[1],
     )
 
 
-def profile_nodes(model: Path, profile: HardwareProfile) -> NodeProfile:
+def profile_nodes(model: Path, profile: HardwareProfile, *, reference: Path | None = None) -> NodeProfile:
     """Time a model and each of its nodes, by turns, in two workers: one profiled by its engine, one not.
 
     Ends after the profile's ``min_runs`` runs of each, or at its time limit.
+
+    Args:
+        model: the model to profile.
+        profile: conditions and limits.
+        reference: a model that takes turns with the others; where many models are profiled one after another, its
+            time in each profile tells how fast the machine was then.
 
     Raises:
         InputError, MissingDependencyError, MeasurementError: see ``Runner``.
     """
     limits = profile.measuring
-    with Runner(model, profile) as plain, Runner(model, profile, profiling=True) as profiled:
-        turn_runs = _prepare_turns(plain, profiled)
-        before, start = [plain.state(), profiled.state()], time.monotonic()
-        plain_runs, profiled_runs, positions = NO_RUNS, NO_RUNS, list[int]()
-        stop_reason = ""
+    with contextlib.ExitStack() as stack:
+        plain = stack.enter_context(Runner(model, profile))
+        profiled = stack.enter_context(Runner(model, profile, profiling=True))
+        runners = [plain, profiled]
+        if reference is not None:
+            runners.append(stack.enter_context(Runner(reference, profile)))
+        turn_runs = prepare_turns(*runners)
+        before, start = [runner.state() for runner in runners], time.monotonic()
+        runs, positions, stop_reason = [NO_RUNS for _ in runners], list[int](), ""
         while not stop_reason:
-            plain_runs += plain.run(turn_runs[0], limits.max_s)[1:]
-            first = profiled.runs_done + 1
-            turn = profiled.run(turn_runs[1], limits.max_s)[1:]
-            profiled_runs += turn
-            positions += range(first, first + len(turn))
-            if len(plain_runs) >= limits.min_runs:
+            for k, runner in enumerate(runners):
+                first = runner.runs_done + 1
+                runs[k] += runner.run(turn_runs[k], limits.max_s)[1:]
+                if runner is profiled:
+                    positions += range(first, runner.runs_done)
+            if len(runs[0]) >= limits.min_runs:
                 stop_reason = "runs"
             elif time.monotonic() - start >= limits.max_s:
                 stop_reason = "time limit"
-        contention = contention_between(before, [plain.state(), profiled.state()])
-        timing = Timing(plain_runs.samples_s, plain_runs.waits_s, stop_reason, plain.conditions(contention))
-        nodes = read_nodes(Path(model), profiled.nodes(), positions, profiled_runs.waits_s)
-    return NodeProfile(timing, nodes, profiled_runs.median_s)
-
-
-def _prepare_turns(a: Runner, b: Runner) -> tuple[int, int]:
-    """Warm both up, bind them to one core where that is fair, and say how many runs make a turn of each."""
-    turn_runs = [1 + max(MIN_TURN_RUNS, math.ceil(TURN_S / _typical_s(r.warm_up()))) for r in (a, b)]
-    if a.profile.threads == 1 and a.profile.affinity is None:
-        b.pin(a.pin())
-    return turn_runs[0], turn_runs[1]
+        contention = contention_between(before, [runner.state() for runner in runners])
+        timing = Timing(runs[0].samples_s, runs[0].waits_s, stop_reason, plain.conditions(contention))
+        nodes = read_nodes(Path(model), profiled.nodes(), positions, runs[1].waits_s)
+    return NodeProfile(timing, nodes, runs[1].median_s, runs[2].median_s if reference is not None else None)
 
 
 def _stop_measuring(runs: Runs, elapsed_s: float, limits: MeasuringLimits) -> str:
@@ -145,20 +127,3 @@ def _stop_measuring(runs: Runs, elapsed_s: float, limits: MeasuringLimits) -> st
         if high - low <= limits.ci_width * runs.median_s:
             return "interval"
     return "time limit" if elapsed_s >= limits.max_s else ""
-
-
-def _stop_comparing(
-    ratios: list[float], rounds: int | None, elapsed_s: float, limits: MeasuringLimits
-) -> str:
-    """Why a comparison ends after these rounds; empty while it goes on."""
-    if rounds is not None:
-        return "rounds" if len(ratios) >= rounds else ""
-    if len(ratios) >= MIN_ROUNDS:
-        low, high = median_interval(ratios)
-        if high - low <= limits.ci_width * low:
-            return "interval"
-    return "time limit" if elapsed_s >= limits.max_s else ""
-
-
-def _typical_s(warm_up: Runs) -> float:
-    return warm_up[len(warm_up) // 2 :].median_s

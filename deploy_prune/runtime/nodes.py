@@ -59,12 +59,14 @@ class NodeProfile:
     """A model's nodes in order of execution, and its timing without profiling, taken by turns with it.
 
     ``profiled_s`` is the median of whole runs with profiling on, in seconds; what it exceeds ``nodes_s`` by
-    is the engine's work between nodes and that of profiling itself.
+    is the engine's work between nodes and that of profiling itself. ``reference_s`` is the median of the
+    reference model, None without one: profiles of different hours compare as multiples of it.
     """
 
     timing: Timing
     nodes: tuple[NodeTime, ...]
     profiled_s: float
+    reference_s: float | None
 
     @property
     def nodes_s(self) -> float:
@@ -77,6 +79,7 @@ class NodeProfile:
             "timing": self.timing.to_dict(),
             "nodes": [dataclasses.asdict(node) for node in self.nodes],
             "profiled_s": self.profiled_s,
+            "reference_s": self.reference_s,
         }
 
     @classmethod
@@ -92,7 +95,7 @@ class NodeProfile:
             )
             for node in data["nodes"]
         )
-        return cls(Timing.from_dict(data["timing"]), nodes, data["profiled_s"])
+        return cls(Timing.from_dict(data["timing"]), nodes, data["profiled_s"], data["reference_s"])
 
 
 def read_nodes(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deploy_prune.runtime.contention import Contention, contention_between
+from deploy_prune.runtime.contention import Contention, contention_between, contention_over
 
 
 def state(time_s, own_cpu_s, *, busy=0, stolen=0, wait_ns=0, load="0.10", pressure="0.00", clock_khz=None):
@@ -57,3 +57,17 @@ def test_a_kernel_that_tells_nothing():
     )
     assert (seen.other_cores, seen.stolen_cores, seen.wait_share) == (None, None, None)
     assert not seen.contended
+
+
+def test_several_intervals_weigh_by_their_duration():
+    quiet = contention_between([state(0, 0, load="1.00")], [state(10, 9, busy=900)])
+    busy = contention_between([state(20, 0)], [state(50, 9, busy=3900, load="3.00")])
+    whole = contention_over([quiet, busy])
+    assert (whole.duration_s, whole.load_average) == (40, (1.0, 3.0))
+    assert whole.other_cores == pytest.approx(30 / 40)
+
+
+def test_what_is_unknown_in_one_interval_is_unknown_in_all():
+    known = contention_between([state(0, 0)], [state(10, 9, busy=900)])
+    unknown = Contention.from_dict({**known.to_dict(), "other_cores": None})
+    assert contention_over([known, unknown]).other_cores is None

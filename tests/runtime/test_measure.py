@@ -37,8 +37,8 @@ def test_measure_keeps_raw_samples_and_conditions(make_model, brief):
 
 
 def test_compare_sees_the_larger_model_as_slower(make_model, brief):
-    comparison = compare(make_model(16, size=32), make_model(128, size=32), brief, rounds=8)
-    assert len(comparison.round_ratios) == 8 and comparison.baseline.stop_reason == "rounds"
+    comparison = compare(make_model(16, size=32), make_model(128, size=32), brief, rounds=11)
+    assert len(comparison.round_ratios) == 11 and comparison.baseline.stop_reason == "rounds"
     assert comparison.low <= comparison.speedup <= comparison.high
     assert comparison.verdict == "slower"  # 40 times the multiplications
     assert comparison.noise is None and comparison.tolerance == brief.measuring.ci_width
@@ -83,5 +83,12 @@ def test_node_times_are_in_order_with_shapes_and_sizes(make_model, brief, tmp_pa
     assert nodes["/fc/Gemm"].input_numel == 32 and nodes["/fc/Gemm"].output_numel == 10
     assert all(node.time_s >= 0 for node in profile.nodes) and profile.nodes_s > 0
     assert profile.profiled_s > 0 and profile.timing.n >= 20
+    assert profile.reference_s is None
     assert list(scratch.glob("deploy-prune-*")) == []
     assert isinstance(profile, NodeProfile) and through_json(profile) == profile
+
+
+def test_a_reference_takes_turns_with_the_profiled_model(make_model, brief):
+    profile = profile_nodes(make_model(8, size=8), brief, reference=make_model(128, size=32))
+    assert profile.reference_s > profile.timing.median_s  # some thousand times the multiplications
+    assert through_json(profile) == profile

@@ -1,0 +1,137 @@
+"""Two models by turns: only one runs at a time, and whatever the machine does meets both alike.
+
+What keeps the ratio steady on a machine that others use, each found by comparing models with themselves:
+
+- turns are short, so that drift is the same for both; the order is A B B A, then B A A B, so that neither is
+  always the first after a pause;
+- the first run of a turn refills the caches after the other model, and is dropped;
+- both stay on one core when the profile asks for one thread and names no cores: two cores of a shared machine
+  can differ by more than the models do (17 % for seconds on end, where the physical neighbour was busy);
+- workers are started afresh several times: where a process's memory happens to lie makes it up to 2 % slower
+  or faster for as long as it lives.
+
+With these, 20 comparisons of YOLOv8n (160 and 320 pixels) with itself, on 2 cores with several other busy
+processes, gave ratios with a standard deviation of 0.6 and 0.5 %, none further than 1.3 % from 1. With one pair of
+workers and A always first it was 1.2 and 0.6 %, and up to 2 %.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+
+from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
+from deploy_prune.runtime.contention import Contention, contention_between, contention_over
+from deploy_prune.runtime.runner import NO_RUNS, Runner, Runs
+from deploy_prune.runtime.timing import Conditions, Timing, median_interval, require_alike
+
+TURN_S = 0.02
+MIN_TURN_RUNS = 2
+FRESH_PAIRS = 3
+MIN_PAIR_ROUNDS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """All rounds of a comparison: the ratio of the medians in each, and the timings of both models."""
+
+    ratios: tuple[float, ...]
+    timings: tuple[Timing, Timing]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pair:
+    """The rounds of one pair of workers."""
+
+    ratios: tuple[float, ...]
+    runs: tuple[Runs, Runs]
+    contention: Contention
+    conditions: tuple[Conditions, Conditions]
+
+
+def take_rounds(baseline: Path, candidate: Path, profile: HardwareProfile, rounds: int | None) -> Rounds:
+    """Rounds of turns in ``FRESH_PAIRS`` pairs of fresh workers, fewer where few rounds are asked for.
+
+    Args:
+        baseline: the first model.
+        candidate: the second model.
+        profile: conditions and limits.
+        rounds: how many; None: until the interval of the ratio is as narrow as ``ci_width``, or to ``max_s``.
+    """
+    count = FRESH_PAIRS if rounds is None else max(1, min(FRESH_PAIRS, rounds // MIN_PAIR_ROUNDS))
+    pairs: list[_Pair] = []
+    for number in range(1, count + 1):
+        earlier = tuple(ratio for pair in pairs for ratio in pair.ratios)
+        wanted = None if rounds is None else rounds * number // count - len(earlier)
+        pairs.append(_take_pair(baseline, candidate, profile, wanted, earlier))
+    ratios = tuple(ratio for pair in pairs for ratio in pair.ratios)
+    stop_reason = "rounds"
+    if rounds is None:
+        stop_reason = "interval" if is_narrow(ratios, profile.measuring.ci_width) else "time limit"
+    contention = contention_over([pair.contention for pair in pairs])
+    timings = []
+    for model in (0, 1):
+        runs = sum((pair.runs[model] for pair in pairs), NO_RUNS)
+        conditions = dataclasses.replace(pairs[0].conditions[model], contention=contention)
+        timings.append(Timing(runs.samples_s, runs.waits_s, stop_reason, conditions))
+    return Rounds(ratios, (timings[0], timings[1]))
+
+
+def prepare_turns(*runners: Runner) -> list[int]:
+    """Warm all up, keep them on one core where that is fair, and say how many runs make a turn of each."""
+    turn_runs = [1 + max(MIN_TURN_RUNS, math.ceil(TURN_S / typical_s(r.warm_up()))) for r in runners]
+    first = runners[0]
+    if first.profile.threads == 1 and first.profile.affinity is None:
+        core = first.pin()
+        for runner in runners[1:]:
+            runner.pin(core)
+    return turn_runs
+
+
+def typical_s(warm_up: Runs) -> float:
+    """Seconds of a run at the end of the warm-up."""
+    return warm_up[len(warm_up) // 2 :].median_s
+
+
+def is_narrow(ratios: tuple[float, ...], width: float) -> bool:
+    """Is the interval of the median ratio narrower than ``width`` times the ratio?"""
+    low, high = median_interval(ratios)
+    return len(ratios) >= MIN_PAIR_ROUNDS and high - low <= width * low
+
+
+def _take_pair(
+    baseline: Path, candidate: Path, profile: HardwareProfile, wanted: int | None, earlier: tuple[float, ...]
+) -> _Pair:
+    """Rounds with one pair of workers; ``earlier`` are the ratios of the pairs before."""
+    limits = profile.measuring
+    with Runner(baseline, profile) as a, Runner(candidate, profile) as b:
+        require_alike(a.conditions(), b.conditions())
+        turn_runs = prepare_turns(a, b)
+        before, start = [a.state(), b.state()], time.monotonic()
+        ratios: list[float] = []
+        runs = [NO_RUNS, NO_RUNS]
+        while not _is_enough(ratios, wanted, earlier, time.monotonic() - start, limits):
+            turns = [NO_RUNS, NO_RUNS]
+            for k in (0, 1, 1, 0) if len(ratios) % 2 == 0 else (1, 0, 0, 1):
+                turns[k] += (a, b)[k].run(turn_runs[k], limits.max_s)[1:]
+            ratios.append(turns[0].median_s / turns[1].median_s)
+            runs = [runs[0] + turns[0], runs[1] + turns[1]]
+        contention = contention_between(before, [a.state(), b.state()])
+        return _Pair(tuple(ratios), (runs[0], runs[1]), contention, (a.conditions(), b.conditions()))
+
+
+def _is_enough(
+    ratios: list[float],
+    wanted: int | None,
+    earlier: tuple[float, ...],
+    elapsed_s: float,
+    limits: MeasuringLimits,
+) -> bool:
+    """Has this pair of workers run enough rounds?"""
+    if wanted is not None:
+        return len(ratios) >= wanted
+    if ratios and elapsed_s >= limits.max_s / FRESH_PAIRS:
+        return True
+    return len(ratios) >= MIN_PAIR_ROUNDS and is_narrow((*earlier, *ratios), limits.ci_width)
