@@ -107,9 +107,7 @@ def _find_profile(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
         if not path.is_file():
-            raise InputError(
-                f"profile file {path} not found; the profiles by name are {_join(list_profiles())}"
-            )
+            raise InputError(f"profile file {path} not found; the profiles by name are {_join(list_profiles())}")
         return path
     names = list_profiles()
     if str(name_or_path) not in names:

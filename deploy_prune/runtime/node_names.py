@@ -17,9 +17,7 @@ from deploy_prune.errors import MissingDependencyError
 
 _BLOCKED_SUFFIX = "_nchwc"
 # What ONNX Runtime folds into a convolution: activations and the residual sum.
-_FOLDED = frozenset(
-    {"Add", "Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "Mul", "BatchNormalization"}
-)
+_FOLDED = frozenset({"Add", "Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "Mul", "BatchNormalization"})
 
 
 def exported_names(model: Path, optimised: bytes) -> dict[str, str]:
@@ -57,9 +55,7 @@ def match_names(exported: Any, optimised: Any) -> dict[str, str]:
             folded.append((node, tensor))
     for node, tensor in folded:
         taken = set(names.values())
-        found = (
-            n.name for n in _upstream(tensor, makers) if n.op_type == node.op_type and n.name not in taken
-        )
+        found = (n.name for n in _upstream(tensor, makers) if n.op_type == node.op_type and n.name not in taken)
         names[node.name] = next(found, node.name)
     return names
 

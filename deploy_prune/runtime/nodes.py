@@ -123,9 +123,7 @@ def read_nodes(
     times_s = stats.trim_mean(remove_waits(durations_s, np.asarray(waits_s)), MIDDLE_TRIM, axis=1)
     names = exported_names(model, base64.b64decode(reply["graph"]))
     unique = _number_repeats([names.get(node["name"], node["name"]) for node in raw])
-    return tuple(
-        _describe_node(name, node, float(t)) for name, node, t in zip(unique, raw, times_s, strict=True)
-    )
+    return tuple(_describe_node(name, node, float(t)) for name, node, t in zip(unique, raw, times_s, strict=True))
 
 
 def remove_waits(durations_s: np.ndarray, waits_s: np.ndarray) -> np.ndarray:

@@ -24,9 +24,7 @@ WARM_UP_BLOCK_RUNS = 5
 # Warm is when a block of runs is no longer faster than the one before by more than this share.
 WARM_UP_GAIN = 0.03
 # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from ... failed:" and the place in its C++ source
-_ENGINE_PREFIX = re.compile(
-    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?(/\S+ .*\) )?"
-)
+_ENGINE_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?(/\S+ .*\) )?")
 INSTALL = {"onnxruntime": "pip install 'deploy_prune[onnx]'"}
 
 
@@ -110,9 +108,7 @@ class Runner:
         reply = self._ask("run", max_s + RUN_GRACE_S, runs=runs, max_s=max_s)
         self.runs_done += len(reply["samples_ns"])
         pairs = list(zip(reply["samples_ns"], reply["waits_ns"], strict=True))
-        return Runs(
-            tuple((wall - wait) / 1e9 for wall, wait in pairs), tuple(wait / 1e9 for _, wait in pairs)
-        )
+        return Runs(tuple((wall - wait) / 1e9 for wall, wait in pairs), tuple(wait / 1e9 for _, wait in pairs))
 
     def warm_up(self) -> Runs:
         """Run until the runs no longer get faster, within the profile's limits."""
@@ -173,9 +169,7 @@ class Runner:
         if refused.kind == "input":
             return InputError(f"{self.model} does not fit the profile {self.profile.name!r}: {reason}")
         if refused.kind == "model":
-            return InputError(
-                f"{self.model} is not a model that {engine} can run ({reason}); export it again"
-            )
+            return InputError(f"{self.model} is not a model that {engine} can run ({reason}); export it again")
         return MeasurementError(f"{engine} failed on {self.model}: {reason}")
 
 

@@ -11,8 +11,8 @@ What keeps the ratio steady on a machine that others use, each found by comparin
   or faster for as long as it lives.
 
 With these, 20 comparisons of YOLOv8n (160 and 320 pixels) with itself, on 2 cores with several other busy
-processes, gave ratios with a standard deviation of 0.6 and 0.5 %, none further than 1.3 % from 1. With one pair of
-workers and A always first it was 1.2 and 0.6 %, and up to 2 %.
+processes, gave ratios with a standard deviation of 0.6 and 0.5 %, none further than 1.3 % from 1. With one
+pair of workers and A always first it was 1.2 and 0.6 %, and up to 2 %.
 """
 
 from __future__ import annotations

@@ -172,14 +172,10 @@ class Worker:
 def bind_to_cores(cores: list[int]) -> None:
     """Keep this process on the given cores."""
     if not hasattr(os, "sched_setaffinity"):
-        raise RefusedError(
-            "input", "this system cannot bind a process to cores; leave 'affinity' out of the profile"
-        )
+        raise RefusedError("input", "this system cannot bind a process to cores; leave 'affinity' out of the profile")
     usable = sorted(os.sched_getaffinity(0))
     if not set(cores) <= set(usable):
-        raise RefusedError(
-            "input", f"the profile's 'affinity' is {cores}, the cores to choose from are {usable}"
-        )
+        raise RefusedError("input", f"the profile's 'affinity' is {cores}, the cores to choose from are {usable}")
     os.sched_setaffinity(0, cores)
 
 
@@ -216,9 +212,7 @@ def fix_shape(name: str, shape: list[Any], batch: int, axes: dict[str, int]) -> 
             advice = "give it under 'axes' in the profile"
             raise RefusedError("input", f"input {name!r} {shape} has no size for its axis {size!r}; {advice}")
     if fixed and fixed[0] != batch:
-        raise RefusedError(
-            "input", f"input {name!r} has a batch of {fixed[0]}, the profile's 'batch' is {batch}"
-        )
+        raise RefusedError("input", f"input {name!r} has a batch of {fixed[0]}, the profile's 'batch' is {batch}")
     return fixed
 
 

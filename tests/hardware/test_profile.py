@@ -1,9 +1,13 @@
 """Profiles that come with the package load; every mistake in one's own gets its own clear line."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import deploy_prune
 from deploy_prune.errors import InputError
 from deploy_prune.hardware.profile import HardwareProfile, list_profiles, load_profile
 
@@ -123,3 +127,17 @@ def test_unknown_profile_names_the_nearest_and_all():
 def test_missing_profile_file():
     with pytest.raises(InputError, match=r"^profile file nowhere/mine\.yaml not found; the profiles by name"):
         load_profile(Path("nowhere/mine.yaml"))
+
+
+def test_an_installed_package_finds_its_profiles_beside_its_code(tmp_path):
+    """As the wheel lays it out: the profiles in ``hardware/profiles``, and no checkout around."""
+    package = Path(deploy_prune.__file__).parent
+    shutil.copytree(package / "hardware", tmp_path / "deploy_prune/hardware")
+    shutil.copy(package / "errors.py", tmp_path / "deploy_prune")
+    (tmp_path / "deploy_prune/__init__.py").touch()
+    shutil.copytree(package.parent / "hardware_profiles", tmp_path / "deploy_prune/hardware/profiles")
+    (tmp_path / "deploy_prune/hardware/profiles/extra.yaml").write_text(MINIMAL)
+    script = "from deploy_prune.hardware.profile import *; print(list_profiles(), load_profile('extra').name)"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{(*list_profiles(), 'extra')} mine\n"

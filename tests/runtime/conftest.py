@@ -19,9 +19,7 @@ def build_residual_net(width: int, size: int | str = 16, batch: int | str = 1):
     nodes = [
         helper.make_node("Conv", ["x", "w1", "b1"], ["/conv1/Conv_output_0"], "/conv1/Conv", **conv),
         helper.make_node("Relu", ["/conv1/Conv_output_0"], ["/relu1/Relu_output_0"], "/relu1/Relu"),
-        helper.make_node(
-            "Conv", ["/relu1/Relu_output_0", "w2", "b2"], ["/conv2/Conv_output_0"], "/conv2/Conv", **conv
-        ),
+        helper.make_node("Conv", ["/relu1/Relu_output_0", "w2", "b2"], ["/conv2/Conv_output_0"], "/conv2/Conv", **conv),
         helper.make_node("Add", ["/conv2/Conv_output_0", "/relu1/Relu_output_0"], ["/Add_output_0"], "/Add"),
         helper.make_node("Relu", ["/Add_output_0"], ["/relu2/Relu_output_0"], "/relu2/Relu"),
         helper.make_node("GlobalAveragePool", ["/relu2/Relu_output_0"], ["/pool_output_0"], "/pool"),

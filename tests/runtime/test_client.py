@@ -58,9 +58,7 @@ def test_a_dying_engine_leaves_its_last_words(engine_that):
     engine_that("import os, sys; sys.stderr.write('illegal instruction, sorry\\n'); os._exit(3)")
     with WorkerProcess() as worker, pytest.raises(MeasurementError) as caught:
         load(worker)
-    assert str(caught.value) == (
-        "the measuring process died during 'load' (exit code 3): illegal instruction, sorry"
-    )
+    assert str(caught.value) == ("the measuring process died during 'load' (exit code 3): illegal instruction, sorry")
 
 
 def test_a_killed_worker_is_reported_with_its_signal():
@@ -128,9 +126,7 @@ with Runner(Path(sys.argv[1]), profile) as runner:
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 def test_no_worker_outlives_its_client(make_model, ending):
     command = [sys.executable, "-c", MEASURE_FOREVER, str(make_model())]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as client:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as client:
         worker_pid = int(client.stdout.readline())
         assert is_alive(worker_pid)
         os.killpg(client.pid, ending)  # as a terminal does: the client and its group

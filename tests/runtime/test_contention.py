@@ -52,9 +52,7 @@ def test_readings_at_both_ends_are_kept():
 
 def test_a_kernel_that_tells_nothing():
     silent = {"loadavg": [], "pressure": [], "stat": [], "schedstat": [], "clocks": [], "ticks_per_s": None}
-    seen = contention_between(
-        [{**silent, "time_s": 0, "own_cpu_s": 0}], [{**silent, "time_s": 1, "own_cpu_s": 1}]
-    )
+    seen = contention_between([{**silent, "time_s": 0, "own_cpu_s": 0}], [{**silent, "time_s": 1, "own_cpu_s": 1}])
     assert (seen.other_cores, seen.stolen_cores, seen.wait_share) == (None, None, None)
     assert not seen.contended
 
