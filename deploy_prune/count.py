@@ -22,11 +22,11 @@ class Count:
 
 
 def count(model: nn.Module, example_inputs: Inputs) -> Count:
-    """Count MACs (half of what ``torch.utils.flop_counter`` counts: convolutions, matrix products, attention) in eval mode.
+    """Count MACs in eval mode: half of what ``torch.utils.flop_counter`` counts (convolution, matrix product, attention).
 
     Modules include their children; the entry ``""`` is the model. The model is left as it was.
     """
-    with preserved(model), torch.no_grad(), FlopCounterMode(display=False, depth=None) as counter:
+    with preserved(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.eval()
         call_model(model, example_inputs)
     root = type(model).__name__

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from deploy_prune.graph.values import Atoms
 
@@ -46,7 +46,7 @@ class Operation:
     right: Expression
 
 
-Expression = Union[int, Attribute, AxisSize, Operation]
+Expression = int | Attribute | AxisSize | Operation
 
 _OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add,
@@ -79,7 +79,11 @@ def attributes_in(expression: Expression) -> set[Attribute]:
 
 
 def solve_for(
-    expression: Expression, unknown: Attribute, size: int, attributes: Mapping[Attribute, int], axis_size: Callable[[AxisSize], int]
+    expression: Expression,
+    unknown: Attribute,
+    size: int,
+    attributes: Mapping[Attribute, int],
+    axis_size: Callable[[AxisSize], int],
 ) -> int | None:
     """The value of ``unknown`` that makes ``expression`` equal ``size``, or None where no integer does.
 

@@ -125,8 +125,7 @@ def _tie_by_attribute(equations: Iterable[SizeEquation], boxes: Iterable[Box], t
         if axis in sized:
             by_attribute[equation.expression].append(np.moveaxis(atoms, axis, -1).reshape(-1, atoms.shape[axis])[0])
     for vectors in by_attribute.values():
-        for vector in vectors[1:]:
-            ties.append((vectors[0], vector))
+        ties += [(vectors[0], vector) for vector in vectors[1:]]
 
 
 def _project(facts: Facts, ties: list[tuple[Atoms, Atoms]], frozen: list[Frozen]) -> np.ndarray:
@@ -182,7 +181,7 @@ class _Changes:
         return right * self._dense(expression.left) if expression.symbol == "*" and not left.any() else None
 
     def learn(self, expression: Expression, change: np.ndarray) -> bool:
-        """Let the one attribute of ``expression`` not yet known take up ``change``; False where none or several could."""
+        """Let the one attribute of ``expression`` not yet known take up ``change``; False where none can or several do."""
         unknown = [a for a in attributes_in(expression) if a not in self.known]
         if len(unknown) != 1:
             return False
@@ -213,7 +212,9 @@ def _untrue_sizes(
     """
     changes = _Changes(labels, values)
     found = []
-    by_unknowns = sorted(equations, key=lambda e: (len(attributes_in(e.expression)), isinstance(e.expression, Operation)))
+    by_unknowns = sorted(
+        equations, key=lambda e: (len(attributes_in(e.expression)), isinstance(e.expression, Operation))
+    )
     for equation in by_unknowns:
         if isinstance(equation.expression, int):
             continue

@@ -69,7 +69,7 @@ def _sizes(args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     given = kwargs.get("shape", kwargs.get("size", args))
     if len(given) and isinstance(given[0], (list, tuple)):
         given = given[0]
-    return [s for s in given] if all(isinstance(s, int) for s in given) else []
+    return list(given) if all(isinstance(s, int) for s in given) else []
 
 
 def _equate(facts: Facts, value: Value, sizes: Sequence[Any], first: int = 0) -> None:
@@ -82,7 +82,7 @@ def _equate(facts: Facts, value: Value, sizes: Sequence[Any], first: int = 0) ->
 def _split(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], result: Sequence[torch.Tensor],
            value_of: ValueOf) -> None:  # fmt: skip
     named = kwargs.get("split_size_or_sections", kwargs.get("split_size", kwargs.get("split_sizes")))
-    sizes = args[1] if len(args) > 1 else named
+    sizes: Any = args[1] if len(args) > 1 else named
     dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
     for k, piece in enumerate(result):
         _equate(facts, value_of(piece), [sizes if isinstance(sizes, int) else sizes[k]], first=dim % piece.ndim)
@@ -122,7 +122,9 @@ def _prefix(facts: Facts, value: Value, axis: int, bound: Any) -> None:
         facts.equate_size(Value(part.atoms.shape, (Block(tuple(range(part.atoms.ndim)), part.atoms),)), k, expression)
 
 
-def _create(facts: Facts, args: Sequence[Any], kwargs: dict[str, Any], result: torch.Tensor, set_value: SetValue) -> None:
+def _create(
+    facts: Facts, args: Sequence[Any], kwargs: dict[str, Any], result: torch.Tensor, set_value: SetValue
+) -> None:
     """A new tensor sized by an attribute or another tensor's axis gets atoms there, so that it shrinks with it."""
     sizes = _sizes(args, kwargs)
     axes = [a for a, s in enumerate(sizes[: result.ndim]) if isinstance(s, TracedInt) and s > 1]
@@ -131,4 +133,3 @@ def _create(facts: Facts, args: Sequence[Any], kwargs: dict[str, Any], result: t
         for axis in axes:
             facts.equate_size(value, axis, sizes[axis].expression)
         set_value(result, value)
-

@@ -173,7 +173,9 @@ class _Tracer:
         """Remember the abstract value of a tensor."""
         self.values[tensor] = value
 
-    def record(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any, before: list[Value]) -> None:
+    def record(
+        self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any, before: list[Value]
+    ) -> None:
         """Apply the operator's rule; ``before`` are the values of all tensor arguments before the call."""
         outputs = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
         schema = function._schema
@@ -216,7 +218,9 @@ class _Tracer:
         for path, leaf in pytree.tree_flatten_with_path(_plain(output))[0]:
             if isinstance(leaf, torch.Tensor):
                 where = pytree.keystr(path)
-                self.facts.freeze(self.value_of(leaf).atoms(), f"reaches the model's output{' ' + where if where else ''}")
+                self.facts.freeze(
+                    self.value_of(leaf).atoms(), f"reaches the model's output{' ' + where if where else ''}"
+                )
 
 
 def operator_name(function: Any) -> str:

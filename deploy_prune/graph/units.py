@@ -140,7 +140,8 @@ def _group_labels(axes: Mapping[Axis, np.ndarray], resolved: Resolved) -> tuple[
         slices = []
         for axis in np.unique(axis_of[entries]):
             on_axis = entries[axis_of[entries] == axis]
-            slices.append(Slices(*names[axis], index_of[on_axis].reshape(len(components), -1)))
+            parameter, number = names[axis]
+            slices.append(Slices(parameter, number, index_of[on_axis].reshape(len(components), -1)))
         (free if why < 0 and len(components) > 1 else frozen).append((touched[components], tuple(slices)))
     return free, [f for f in frozen if any(s.axis < 2 for s in f[1])]
 

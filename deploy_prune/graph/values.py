@@ -5,8 +5,8 @@ Every index of every parameter axis is an **atom**, one integer. A tensor's abst
 block of shape ``(h, d)`` lies over two axes. Axes in no block (batch, space, tokens) do not depend on any parameter
 axis, so pruning never changes their size.
 
-Operator rules turn the values that enter an operator into the values that leave it and *record* facts in :class:`Facts`;
-they never read what was recorded before, so each rule stands alone.
+Operator rules turn the values that enter an operator into the values that leave it and *record* facts in
+:class:`Facts`; they never read what was recorded before, so each rule stands alone.
 """
 
 from __future__ import annotations
@@ -104,7 +104,12 @@ class Value:
         for block in self.blocks:
             kept = [k for k, a in enumerate(block.axes) if self.shape[a] > 1]
             if kept:
-                blocks.append(Block(tuple(block.axes[k] for k in kept), block.atoms.reshape([self.shape[block.axes[k]] for k in kept])))
+                blocks.append(
+                    Block(
+                        tuple(block.axes[k] for k in kept),
+                        block.atoms.reshape([self.shape[block.axes[k]] for k in kept]),
+                    )
+                )
         return Value(self.shape, tuple(blocks))
 
 

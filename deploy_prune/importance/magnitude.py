@@ -50,8 +50,10 @@ class GroupMagnitudeImportance(Importance):
     def score(self, dependency: Any) -> torch.Tensor:
         """``|w|**p`` summed over all but the dependency's axis, shape (size of that axis,)."""
         weight = dependency.tensor.detach()
-        total: torch.Tensor = weight.abs().pow(self.p).transpose(0, dependency.axis).flatten(1).sum(1) if weight.ndim > 1 else (
-            weight.abs().pow(self.p)
+        total: torch.Tensor = (
+            weight.abs().pow(self.p).transpose(0, dependency.axis).flatten(1).sum(1)
+            if weight.ndim > 1
+            else (weight.abs().pow(self.p))
         )
         return total
 

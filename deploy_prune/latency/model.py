@@ -58,9 +58,7 @@ class LatencyModel:
         Call it again whenever another variant was measured: every decoded size is then re-checked.
         """
         if len(samples) < _LEAST_VARIANTS:
-            raise InputError(
-                f"got {len(samples)} profiled variants, expected at least {_LEAST_VARIANTS}; profile more"
-            )
+            raise InputError(f"got {len(samples)} profiled variants, expected at least {_LEAST_VARIANTS}; profile more")
         series = collect_series(samples, full_widths)
         slowness = find_slowness(series)
         steady = [node.at_speed(slowness) for node in series]
@@ -97,9 +95,7 @@ class LatencyModel:
     def _refuse_unknown(self, groups: Mapping[str, object]) -> None:
         unknown = [g for g in groups if g not in self.full_widths]
         if unknown:
-            raise InputError(
-                f"group {unknown[0]!r} was not profiled; the model knows {len(self.full_widths)} groups"
-            )
+            raise InputError(f"group {unknown[0]!r} was not profiled; the model knows {len(self.full_widths)} groups")
 
 
 def _diagnose(nodes: Sequence[NodeModel], series: Sequence[NodeSeries]) -> Diagnostics:

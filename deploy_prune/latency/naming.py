@@ -39,9 +39,7 @@ def _everywhere(samples: Sequence[VariantSample]) -> set[str]:
 def _decodes(name: str, samples: Sequence[VariantSample], decoder: SizeDecoder) -> bool:
     nodes = [next(node for node in sample.nodes if node.name == name) for sample in samples]
     rows = np.arange(len(nodes))
-    inputs, outputs = (
-        np.array([getattr(n, side) for n in nodes]) for side in ("input_numel", "output_numel")
-    )
+    inputs, outputs = (np.array([getattr(n, side) for n in nodes]) for side in ("input_numel", "output_numel"))
     return decoder.decode(inputs, rows).exact and decoder.decode(outputs, rows).exact
 
 

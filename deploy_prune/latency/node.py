@@ -69,9 +69,7 @@ def fit_node(series: NodeSeries) -> NodeModel:
     """Fit one node to its times."""
     smooth = fit_smooth(series)
     expected = smooth.at(series.i, series.o)
-    residuals = np.divide(
-        series.times_s - expected, expected, out=np.zeros_like(expected), where=expected > 0
-    )
+    residuals = np.divide(series.times_s - expected, expected, out=np.zeros_like(expected), where=expected > 0)
     axes = _choose_axes(series)
     correction = fit_correction(_points(series.i, series.o, axes), residuals, smooth.weights)
     return NodeModel(series.name, series.op, series.sizes, series.dense_sizes, smooth, axes, correction)

@@ -17,9 +17,7 @@ _RARE = 0.4
 _COMMON = 0.3
 
 
-def sample_widths(
-    menu: Mapping[str, Sequence[int]], count: int, *, seed: int = 0
-) -> tuple[dict[str, int], ...]:
+def sample_widths(menu: Mapping[str, Sequence[int]], count: int, *, seed: int = 0) -> tuple[dict[str, int], ...]:
     """``count`` variants over ``menu`` (ascending widths, the last full); the first is dense.
 
     Each group takes its typical widths about equally often, and narrower ones less. Deterministic by
@@ -31,10 +29,7 @@ def sample_widths(
     if count == 1:
         return (dense,)
     ranks = _stratify(count - 1, len(menu), seed)
-    chosen = {
-        group: _quantiles(widths, column)
-        for (group, widths), column in zip(menu.items(), ranks.T, strict=True)
-    }
+    chosen = {group: _quantiles(widths, column) for (group, widths), column in zip(menu.items(), ranks.T, strict=True)}
     return (dense, *({group: chosen[group][k] for group in menu} for k in range(count - 1)))
 
 

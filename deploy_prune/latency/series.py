@@ -37,9 +37,7 @@ class NodeSeries:
         return replace(self, times_s=self.times_s / speeds)
 
 
-def collect_series(
-    samples: Sequence[VariantSample], full_widths: Mapping[str, int]
-) -> tuple[NodeSeries, ...]:
+def collect_series(samples: Sequence[VariantSample], full_widths: Mapping[str, int]) -> tuple[NodeSeries, ...]:
     """Every node of the variants. Raises ``InputError`` when a variant lacks the width of a group."""
     decoder = SizeDecoder([sample.widths for sample in samples], tuple(full_widths))
     named = name_stably(samples, decoder)

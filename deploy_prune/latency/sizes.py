@@ -65,9 +65,7 @@ class SizeDecoder:
         for index, widths in enumerate(variants):
             missing = [g for g in groups if g not in widths]
             if missing:
-                raise InputError(
-                    f"variant {index} gives no width for group {missing[0]!r}; give all {len(groups)}"
-                )
+                raise InputError(f"variant {index} gives no width for group {missing[0]!r}; give all {len(groups)}")
         self.groups = tuple(groups)
         self.widths: Floats = np.array([[w[g] for g in groups] for w in variants], dtype=float)
         self._known: dict[tuple[bytes, bytes], AffineSize] = {}

@@ -36,17 +36,13 @@ class CostTables:
                 raise InputError(f"cost table for {groups}: group {unknown[0]!r} is not on the menu")
             expected = tuple(len(self.widths[g]) for g in groups)
             if np.shape(table) != expected:
-                raise InputError(
-                    f"cost table for {groups} has shape {np.shape(table)}, its widths need {expected}"
-                )
+                raise InputError(f"cost table for {groups} has shape {np.shape(table)}, its widths need {expected}")
 
     def cost_s(self, widths: Mapping[str, int]) -> float:
         """Seconds at these widths, each of them on the menu."""
         at = {g: self.widths[g].index(widths[g]) for g in self.widths}
         unary = sum(float(table[at[g]]) for g, table in self.unary.items())
-        return (
-            self.constant_s + unary + sum(float(table[at[g], at[h]]) for (g, h), table in self.pair.items())
-        )
+        return self.constant_s + unary + sum(float(table[at[g], at[h]]) for (g, h), table in self.pair.items())
 
 
 def tabulate(
@@ -83,9 +79,7 @@ class _Sums:
         """At most two groups: the time itself at every choice."""
         groups = node.groups
         shape = tuple(len(self.widths[g]) for g in groups)
-        i, o = (
-            self._size_grid(size, groups) / d for size, d in zip(node.sizes, node.dense_sizes, strict=True)
-        )
+        i, o = (self._size_grid(size, groups) / d for size, d in zip(node.sizes, node.dense_sizes, strict=True))
         times = node.time_s(i, o).reshape(shape)
         if not groups:
             self.constant_s += float(times)

@@ -103,7 +103,7 @@ def prune_to_latency(
         ignored_layers: layers whose output channels stay.
         calibration: real inputs, shape (n, …); with them a width costs what it changes at the output, without them
             the importance that it removes.
-        export: ``export(module, path) -> path`` of an ONNX file (default: :func:`~deploy_prune.export.onnx.export_onnx`).
+        export: ``export(module, path) -> path`` of an ONNX file (default: ``export.onnx.export_onnx``).
         output_transform: picks from the model's output what must keep its shape.
         work_dir: where measurements are kept, so that an interrupted call continues (default: a temporary folder).
         progress: shows what is under way.
@@ -166,4 +166,3 @@ def price_widths(
             progress.advance(bar)
 
     return divergence_menu(prunable, widths, calibration, output_transform=output_transform, advance=advance)
-

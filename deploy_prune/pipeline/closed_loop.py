@@ -1,4 +1,4 @@
-"""The closed loop: solve for widths, measure them, correct the latency model, until the measurement meets the budget."""
+"""The closed loop: solve for widths, measure them, correct the latency model, until a measurement meets the budget."""
 
 from __future__ import annotations
 

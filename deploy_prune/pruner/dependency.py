@@ -56,7 +56,9 @@ class Group:
     (both halves of a ``chunk``) has as many indices per unit.
     """
 
-    def __init__(self, graph: DependencyGraph, group: UnitGroup, units: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, graph: DependencyGraph, group: UnitGroup, units: Sequence[int] | np.ndarray | None = None
+    ) -> None:
         self._graph = graph
         self._group = group
         self.units = np.arange(group.width) if units is None else np.asarray(units, dtype=np.int64)
@@ -99,7 +101,9 @@ class Group:
         for dependency, idxs in self:
             side = "out" if dependency.out else "in"
             kind = type(dependency.target.module).__name__
-            lines.append(f"  {dependency.target.name} ({kind}).{dependency.parameter}[{dependency.axis}] {side}, {len(idxs)}")
+            lines.append(
+                f"  {dependency.target.name} ({kind}).{dependency.parameter}[{dependency.axis}] {side}, {len(idxs)}"
+            )
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -163,7 +167,8 @@ class DependencyGraph:
     def get_pruning_group(self, module: nn.Module, pruning_fn: Any = None, idxs: Sequence[int] = ()) -> Group:
         """The group of a layer's output channels, asked to lose the units at these channel indices.
 
-        ``pruning_fn`` is accepted for Torch-Pruning's sake; input channels are reached through the layer that makes them.
+        ``pruning_fn`` is accepted for Torch-Pruning's sake; input channels are reached through the layer that makes
+        them.
 
         Raises:
             InputError: the layer has no free output channels, or the indices lie in two groups.

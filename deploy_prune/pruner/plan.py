@@ -156,7 +156,11 @@ def _solve_attributes(
             solved |= attributes_in(equation.expression)
             continue
         unknown = attributes_in(equation.expression) - solved
-        value = solve_for(equation.expression, next(iter(unknown)), target, values, axis_size) if len(unknown) == 1 else None
+        value = (
+            solve_for(equation.expression, next(iter(unknown)), target, values, axis_size)
+            if len(unknown) == 1
+            else None
+        )
         if value is None:
             raise PlanError(f"no attribute value gives the size {target} that the code expects in {equation.place}")
         values[next(iter(unknown))] = value

@@ -43,7 +43,7 @@ class BasePruner:
         InputError: a ratio outside [0, 1), fewer than one step, or a module that is not in the model.
     """
 
-    def __init__(  # noqa: PLR0913 - the signature that Torch-Pruning users know
+    def __init__(
         self,
         model: nn.Module,
         example_inputs: Inputs,

@@ -74,7 +74,9 @@ def verify(
         if expected is None:
             errors.append(None)
             continue
-        errors.append(_compare(expected, _outputs(candidate, data, training, forward, output_transform), training, limit))
+        errors.append(
+            _compare(expected, _outputs(candidate, data, training, forward, output_transform), training, limit)
+        )
     assert errors[0] is not None
     return Verification(errors[0], errors[1], str(dtype).removeprefix("torch."))
 
@@ -104,7 +106,9 @@ def _outputs(
         output = forward(model, inputs)
     output = transform(output) if transform else output
     leaves = pytree.tree_flatten_with_path(output)[0]
-    return [(pytree.keystr(p) or "output", t) for p, t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()]
+    return [
+        (pytree.keystr(p) or "output", t) for p, t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()
+    ]
 
 
 def _compare(
@@ -114,7 +118,9 @@ def _compare(
     worst = 0.0
     for (name, a), (_, b) in zip(expected, got, strict=True):
         if a.shape != b.shape:
-            raise VerificationError(f"{name} has shape {tuple(b.shape)} after pruning, {tuple(a.shape)} before, in {mode} mode")
+            raise VerificationError(
+                f"{name} has shape {tuple(b.shape)} after pruning, {tuple(a.shape)} before, in {mode} mode"
+            )
         if not a.numel():
             continue
         error = float((a - b).abs().max() / a.abs().max().clamp_min(1e-30))

@@ -24,9 +24,7 @@ def importance_menu(prunable: Prunable, widths: MenuWidths) -> Menu:
     loss = {}
     for name, choices in widths.items():
         scores = prunable.scores[name].double().sort().values
-        gone = torch.cat(
-            [torch.zeros(1, dtype=torch.float64), (scores - scores.min().clamp_max(0)).cumsum(0)]
-        )
+        gone = torch.cat([torch.zeros(1, dtype=torch.float64), (scores - scores.min().clamp_max(0)).cumsum(0)])
         share = gone / gone[-1].clamp_min(1e-30)
         loss[name] = tuple(float(share[len(scores) - width]) for width in choices)
     return Menu(dict(widths), loss)
@@ -73,8 +71,7 @@ def divergence_menu(
 
 def _distance(dense: list[torch.Tensor], pruned: list[torch.Tensor]) -> float:
     shares = [
-        float((a - b).square().sum() / a.square().sum().clamp_min(1e-30))
-        for a, b in zip(dense, pruned, strict=True)
+        float((a - b).square().sum() / a.square().sum().clamp_min(1e-30)) for a, b in zip(dense, pruned, strict=True)
     ]
     return float(np.mean(shares))
 
@@ -82,9 +79,7 @@ def _distance(dense: list[torch.Tensor], pruned: list[torch.Tensor]) -> float:
 @contextmanager
 def _silenced(prunable: Prunable, plan: Plan) -> Iterator[None]:
     """The model with every slice that ``plan`` removes set to zero, for the time of the block."""
-    tensors: dict[str, torch.Tensor] = dict(
-        (*prunable.model.named_parameters(), *prunable.model.named_buffers())
-    )
+    tensors: dict[str, torch.Tensor] = dict((*prunable.model.named_parameters(), *prunable.model.named_buffers()))
     saved = []
     for cut in plan.cuts:
         gone = torch.from_numpy(np.setdiff1d(np.arange(cut.size), cut.kept)).to(tensors[cut.parameter].device)

@@ -23,9 +23,7 @@ class Menu:
     def __post_init__(self) -> None:
         if self.widths.keys() != self.loss.keys():
             odd = sorted(self.widths.keys() ^ self.loss.keys())
-            raise InputError(
-                f"menu: group {odd[0]!r} has widths or losses but not both; give both for each group"
-            )
+            raise InputError(f"menu: group {odd[0]!r} has widths or losses but not both; give both for each group")
         for group, widths in self.widths.items():
             problem = _problem(widths, self.loss[group])
             if problem:
@@ -47,7 +45,5 @@ def _problem(widths: tuple[int, ...], loss: tuple[float, ...]) -> str:
     if not all(isfinite(x) for x in loss):
         return f"losses {loss}, expected finite numbers"
     if loss[-1] != 0:
-        return (
-            f"loss {loss[-1]} at the full width {widths[-1]}, expected 0: losses count from the dense network"
-        )
+        return f"loss {loss[-1]} at the full width {widths[-1]}, expected 0: losses count from the dense network"
     return ""

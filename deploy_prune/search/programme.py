@@ -55,13 +55,9 @@ def build_programme(widths: Mapping[str, tuple[int, ...]], tables: Sequence[Cost
     first = dict(zip(widths, np.cumsum([0, *lengths[:-1]]).tolist(), strict=True))
     choices = sum(lengths)
     reduced = [_reduce(table) for table in tables]
-    pairs = sorted(
-        {key for _, pair in reduced for key in pair}, key=lambda key: (first[key[0]], first[key[1]])
-    )
+    pairs = sorted({key for _, pair in reduced for key in pair}, key=lambda key: (first[key[0]], first[key[1]]))
     sizes = [len(widths[g]) * len(widths[h]) for g, h in pairs]
-    pair_first = (
-        dict(zip(pairs, (choices + np.cumsum([0, *sizes[:-1]])).tolist(), strict=True)) if pairs else {}
-    )
+    pair_first = dict(zip(pairs, (choices + np.cumsum([0, *sizes[:-1]])).tolist(), strict=True)) if pairs else {}
     costs = np.zeros((len(tables), choices + sum(sizes)))
     for row, (unary, pair) in zip(costs, reduced, strict=True):
         for group, cost in unary.items():

@@ -17,7 +17,6 @@ from deploy_prune.pruner.dependency import DependencyGraph, Group
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import apply_plan
 
-
 MAX_CHOICES = 16
 """Widths per group on a menu: the programme has a variable for each pair of widths of two coupled groups."""
 
@@ -57,9 +56,7 @@ class Prunable:
         for group in graph.get_all_groups(ignored_layers):
             score = criterion(group)
             if score is not None:
-                scores[group.name] = (
-                    torch.as_tensor(score, dtype=torch.float32).detach().cpu().expand(group.width)
-                )
+                scores[group.name] = torch.as_tensor(score, dtype=torch.float32).detach().cpu().expand(group.width)
         if not scores:
             reasons = "; ".join(f"{f.name} {f.reason}" for f in graph.frozen[:3])
             raise InputError(f"nothing of the model can be removed ({reasons}); give other layers or inputs")
@@ -73,14 +70,13 @@ class Prunable:
     def menu_widths(self, step: int) -> dict[str, tuple[int, ...]]:
         """Widths per group at which some layer's channels are a multiple of ``step``, and the full width.
 
-        A unit that is several channels wide everywhere (both halves of a chunk and nothing else) needs fewer units. Wide
-        groups take every second, fourth … step, so that no group has more than :data:`MAX_CHOICES` widths.
+        A unit that is several channels wide everywhere (both halves of a chunk and nothing else) needs fewer units.
+        Wide groups take every second, fourth … step, so that no group has more than :data:`MAX_CHOICES` widths.
         """
         menu = {}
         for name, full in self.full_widths.items():
             per_unit = min(
-                int(indices.shape[1])
-                for _, indices in Group(self.graph, self.graph.units.group(name)).slices()
+                int(indices.shape[1]) for _, indices in Group(self.graph, self.graph.units.group(name)).slices()
             )
             stride = max(step // per_unit, 1)
             while full > stride * MAX_CHOICES:

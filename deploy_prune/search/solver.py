@@ -172,6 +172,4 @@ def _unreachable(menu: Menu, limits: Sequence[Limit], time_limit_s: float) -> Un
                 quickest,
             )
     names = " and ".join(other.name for other in others)
-    return UnreachableBudgetError(
-        f"{asked} is unreachable together with {names}: relax one ({reach} alone)", quickest
-    )
+    return UnreachableBudgetError(f"{asked} is unreachable together with {names}: relax one ({reach} alone)", quickest)

@@ -4,7 +4,15 @@ import pickle
 import pytest
 import torch
 
-from deploy_prune.graph.attributes import Attribute, Operation, TracedInt, attributes_in, evaluate, expression_of, solve_for
+from deploy_prune.graph.attributes import (
+    Attribute,
+    Operation,
+    TracedInt,
+    attributes_in,
+    evaluate,
+    expression_of,
+    solve_for,
+)
 
 C, H = Attribute("m", ("c",)), Attribute("m", ("shape", 1))
 

@@ -55,7 +55,9 @@ def test_grouped_convolution_ties_the_same_input_of_every_group(facts):
 
 def test_untracked_channels_freeze_the_weight_that_meets_them(facts):
     weight = facts.parameter("w", (4, 3, 1, 1))
-    apply(facts, "convolution", Value((1, 3, 8, 8)), weight, None, [1], [0], [1], False, [0], 1, outputs=((1, 4, 8, 8),))
+    apply(
+        facts, "convolution", Value((1, 3, 8, 8)), weight, None, [1], [0], [1], False, [0], 1, outputs=((1, 4, 8, 8),)
+    )
     assert facts.frozen[0].atoms.tolist() == [4, 5, 6]
 
 

@@ -57,7 +57,9 @@ def test_nothing_is_left_behind_after_success():
 def test_nothing_is_left_behind_after_failure():
     model = Fails()
     before = snapshot(model)
-    with pytest.raises(ForwardError, match="the model fails on the example inputs in .*: RuntimeError: .*; give inputs"):
+    with pytest.raises(
+        ForwardError, match=r"the model fails on the example inputs in .*: RuntimeError: .*; give inputs"
+    ):
         trace(model, IMAGES)
     assert same(before, snapshot(model)) and not hasattr(model, "cache")
 

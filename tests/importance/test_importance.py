@@ -49,7 +49,9 @@ def test_both_halves_of_a_chunk_count():
         model.a.weight.copy_(torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
         model.b.weight.copy_(torch.tensor([[5.0, 6.0]]))
     (group,) = DependencyGraph().build_dependency(model, torch.rand(1, 1)).get_all_groups()
-    assert MagnitudeImportance(p=1, normalizer=None)(group).tolist() == pytest.approx([(1 + 3 + 5) / 3, (2 + 4 + 6) / 3])
+    assert MagnitudeImportance(p=1, normalizer=None)(group).tolist() == pytest.approx(
+        [(1 + 3 + 5) / 3, (2 + 4 + 6) / 3]
+    )
 
 
 def test_normalizers_by_hand():

@@ -122,16 +122,12 @@ def test_timers_dearer_than_the_work_between_nodes_give_a_negative_overhead(plan
     widths = sample_widths(menu_of(device, 16), 50, seed=4)
     samples = []
     for w in widths[:30]:
-        nodes = tuple(
-            NodeSample(n, op, i, o, t + timer_s) for n, (op, i, o, t) in device.node_times(w).items()
-        )
+        nodes = tuple(NodeSample(n, op, i, o, t + timer_s) for n, (op, i, o, t) in device.node_times(w).items())
         samples.append(VariantSample(w, nodes, sum(n.time_s - timer_s for n in nodes)))
     model = LatencyModel.fit(samples, device.full)
     assert model.calibration.overhead_s == pytest.approx(-timer_s * len(samples[0].nodes), rel=0.4)
     assert model.calibration.scale == pytest.approx(1, abs=0.02)
-    errors = [
-        model.predict(w).total_s * 0.95 / (device.total_s(w) - device.overhead_s) - 1 for w in widths[30:]
-    ]
+    errors = [model.predict(w).total_s * 0.95 / (device.total_s(w) - device.overhead_s) - 1 for w in widths[30:]]
     assert np.median(np.abs(errors)) < 0.01
 
 

@@ -25,9 +25,7 @@ def test_numbered_layout_conversions_are_followed_by_place():
         ]
         samples.append(variant(a, b, nodes))
     named = name_stably(samples, decoder_for(samples))
-    assert all(
-        list(nodes) == ["conv1", "Reorder after conv1", "conv2", "Reorder after conv2"] for nodes in named
-    )
+    assert all(list(nodes) == ["conv1", "Reorder after conv1", "conv2", "Reorder after conv2"] for nodes in named)
     assert [nodes["Reorder after conv2"].output_numel for nodes in named] == [b for _, b in WIDTHS]
 
 

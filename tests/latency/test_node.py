@@ -14,9 +14,7 @@ def node(inputs, outputs, time, seed=0):
     """A node over 40 random variants: input and output sums of groups, time ``time(i, o)``."""
     rng = np.random.default_rng(seed)
     widths = {g: rng.choice(MENU[g], 40) for g in FULL}
-    sizes = tuple(
-        AffineSize(0.0 if groups else 64.0, dict.fromkeys(groups, 1.0)) for groups in (inputs, outputs)
-    )
+    sizes = tuple(AffineSize(0.0 if groups else 64.0, dict.fromkeys(groups, 1.0)) for groups in (inputs, outputs))
     dense = tuple(64.0 * max(len(groups), 1) for groups in (inputs, outputs))
     elements = (
         sum((widths[g] for g in groups), np.full(40, size.constant))
@@ -50,9 +48,7 @@ def test_tables_hold_the_corrected_time_exactly(inputs, outputs, axes):
     rng = np.random.default_rng(1)
     for _ in range(20):
         widths = {g: int(rng.choice(MENU[g])) for g in FULL}
-        assert tables.cost_s(widths) == pytest.approx(
-            float(fitted.time_s(*fitted.sizes_at(widths))), rel=1e-9
-        )
+        assert tables.cost_s(widths) == pytest.approx(float(fitted.time_s(*fitted.sizes_at(widths))), rel=1e-9)
 
 
 def test_product_of_sizes_is_found_and_not_invented():

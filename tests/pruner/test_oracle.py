@@ -80,7 +80,9 @@ def test_a_moved_index_is_caught():
     cut = next(c for c in plan.cuts if c.parameter == "body.b.0.weight")
     moved = dataclasses.replace(cut, kept=tuple(sorted({*cut.kept, 3} - {4})))
     wrong = dataclasses.replace(plan, cuts=tuple(moved if c is cut else c for c in plan.cuts))
-    with pytest.raises(VerificationError, match=r"differs from the masked original in output: relative error .* in eval mode"):
+    with pytest.raises(
+        VerificationError, match=r"differs from the masked original in output: relative error .* in eval mode"
+    ):
         verify(model, apply_plan(model, wrong), wrong, IMAGES)
 
 

@@ -39,7 +39,9 @@ def test_divergence_is_that_of_the_pruned_network():
     menu = divergence_menu(prunable, {"body.cv1.0": (3, 8)}, IMAGES)
     with torch.no_grad():
         dense, pruned = prunable.model(IMAGES), apply_plan(prunable.model, prunable.plan({"body.cv1.0": 3}))(IMAGES)
-    assert menu.loss["body.cv1.0"][0] == pytest.approx(float(((dense - pruned) ** 2).sum() / (dense**2).sum()), rel=1e-4)
+    assert menu.loss["body.cv1.0"][0] == pytest.approx(
+        float(((dense - pruned) ** 2).sum() / (dense**2).sum()), rel=1e-4
+    )
 
 
 def test_menu_widths_are_on_the_steps_and_not_too_many():
@@ -55,5 +57,5 @@ def test_the_least_important_units_go_first(two_layers):
 
 
 def test_a_model_of_which_nothing_can_go_is_refused():
-    with pytest.raises(InputError, match="nothing of the model can be removed .*reaches the model's output"):
+    with pytest.raises(InputError, match=r"nothing of the model can be removed .*reaches the model's output"):
         Prunable.of(nn.Linear(4, 2), torch.rand(1, 4))

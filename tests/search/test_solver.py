@@ -56,9 +56,7 @@ def greedy(menu, tables, budget_s):
                 candidate = {**chosen, group: widths[at - 1]}
                 saved = now - tables.cost_s(candidate)
                 lost = menu.loss_at(candidate) - menu.loss_at(chosen)
-                best = max(
-                    best or (-np.inf, {}), (saved / max(lost, 1e-12), candidate), key=lambda pair: pair[0]
-                )
+                best = max(best or (-np.inf, {}), (saved / max(lost, 1e-12), candidate), key=lambda pair: pair[0])
         if best is None:
             return None
         chosen = best[1]
@@ -180,9 +178,7 @@ def test_limits_that_contradict_each_other_are_named():
 def test_tables_of_another_menu_are_refused():
     tables = CostTables({"a": (8, 16)}, 0.0, {}, {})
     menu = Menu({"a": (8, 24)}, {"a": (1.0, 0.0)})
-    with pytest.raises(
-        InputError, match=r"differ at group 'a': \(8, 16\) and \(8, 24\); make the tables from"
-    ):
+    with pytest.raises(InputError, match=r"differ at group 'a': \(8, 16\) and \(8, 24\); make the tables from"):
         solve(menu, tables, 1.0)
 
 

@@ -220,8 +220,9 @@ class Branching(nn.Module):
 BODIES = {
     kind.__name__: kind
     for kind in (
-        Residual, Concat, ChunkWithSplit, UnequalSplit, LiteralSplit, Grouped, DepthMultiplier, Transposed, SqueezeExcite,
-        Shuffle, PixelShuffle, GroupNorms, LayerScale, Flatten, CalledTwice, TiedWeights, Rearranged, Branching,
+        Residual, Concat, ChunkWithSplit, UnequalSplit, LiteralSplit, Grouped, DepthMultiplier, Transposed,
+        SqueezeExcite, Shuffle, PixelShuffle, GroupNorms, LayerScale, Flatten, CalledTwice, TiedWeights,
+        Rearranged, Branching,
     )
 }  # fmt: skip
 

@@ -89,4 +89,3 @@ def triangle(call: Call) -> list[Value]:
         if block is not None:
             call.facts.freeze(block.atoms, f"{call.name} depends on the position along axis {axis}")
     return [value]
-

@@ -43,7 +43,9 @@ def layer_norm(call: Call) -> list[Value]:
     for vector in vectors:
         if isinstance(vector, Value):
             for own in vector.blocks:
-                _tie_per_channel(call.facts, data, own.axes[0] + first, [Value(own.atoms.shape, (Block((0,), own.atoms),))])
+                _tie_per_channel(
+                    call.facts, data, own.axes[0] + first, [Value(own.atoms.shape, (Block((0,), own.atoms),))]
+                )
     return _like(call, data)
 
 
@@ -84,4 +86,3 @@ def norm(call: Call) -> list[Value]:
     """A length over an axis changes with what the axis holds."""
     call.facts.freeze_values(call.values(), "goes into a norm")
     return [Value(shape) for shape in call.outputs]
-

@@ -63,4 +63,7 @@ def along_axis(call: Call) -> list[Value]:
         call.facts.freeze(block.atoms, f"{call.name.strip('_')} over its axis depends on its other indices")
     kept = tuple(b for b in value.blocks if axis not in b.axes)
     own = value.blocks if call.name not in {"topk", "kthvalue"} else kept
-    return [Value(shape, own if shape == value.shape else kept if len(shape) == value.ndim else ()) for shape in call.outputs]
+    return [
+        Value(shape, own if shape == value.shape else kept if len(shape) == value.ndim else ())
+        for shape in call.outputs
+    ]

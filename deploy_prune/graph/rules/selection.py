@@ -17,7 +17,9 @@ def select(call: Call) -> list[Value]:
     dim %= value.ndim
     block = value.block_at(dim)
     if block is not None and len(block.axes) == 1:
-        call.facts.freeze(block.atoms[: index % value.shape[dim] + 1], f"index {index} of axis {dim} is picked by number")
+        call.facts.freeze(
+            block.atoms[: index % value.shape[dim] + 1], f"index {index} of axis {dim} is picked by number"
+        )
     elif block is not None:
         call.facts.box(block.atoms, [block.axes.index(dim)])
     shape = [*value.shape]
@@ -87,7 +89,9 @@ def cat(call: Call) -> list[Value]:
     dim = call.args[1] if len(call.args) > 1 else 0
     dim %= len(call.shape)
     if call.name == "stack":
-        pieces = [v.moved((*v.shape[:dim], 1, *v.shape[dim:]), {a: a + (a >= dim) for a in range(v.ndim)}) for v in pieces]
+        pieces = [
+            v.moved((*v.shape[:dim], 1, *v.shape[dim:]), {a: a + (a >= dim) for a in range(v.ndim)}) for v in pieces
+        ]
     blocks = _joined(call.facts, pieces, dim)
     rest = [_without_block_at(v, dim) for v in pieces]
     for axis in range(len(call.shape)):
@@ -200,4 +204,3 @@ def embedding(call: Call) -> list[Value]:
     if rows is not None:
         call.facts.freeze(rows.atoms, "is the vocabulary of an embedding")
     return [Value(call.shape, () if features is None else (Block((index.ndim,), features.atoms),))]
-

@@ -63,7 +63,11 @@ def transpose(call: Call) -> list[Value]:
     value = call.args[0]
     if value.ndim < 2:
         return [value]
-    a, b = (call.args[1] % value.ndim, call.args[2] % value.ndim) if len(call.args) > 2 else (value.ndim - 2, value.ndim - 1)
+    a, b = (
+        (call.args[1] % value.ndim, call.args[2] % value.ndim)
+        if len(call.args) > 2
+        else (value.ndim - 2, value.ndim - 1)
+    )
     return [value.moved(call.shape, {k: b if k == a else a if k == b else k for k in range(value.ndim)})]
 
 
