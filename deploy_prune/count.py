@@ -22,7 +22,7 @@ class Count:
 
 
 def count(model: nn.Module, example_inputs: Inputs) -> Count:
-    """Count MACs in eval mode: half of what ``torch.utils.flop_counter`` counts (convolution, matrix product, attention).
+    """Count MACs in eval mode: half of what ``torch.utils.flop_counter`` counts (convolutions, products, attention).
 
     Modules include their children; the entry ``""`` is the model. The model is left as it was.
     """

@@ -181,7 +181,7 @@ class _Changes:
         return right * self._dense(expression.left) if expression.symbol == "*" and not left.any() else None
 
     def learn(self, expression: Expression, change: np.ndarray) -> bool:
-        """Let the one attribute of ``expression`` not yet known take up ``change``; False where none can or several do."""
+        """Let the one attribute of ``expression`` not yet known take up ``change``; False if none can or several do."""
         unknown = [a for a in attributes_in(expression) if a not in self.known]
         if len(unknown) != 1:
             return False
