@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy_prune.graph.values import Atoms
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Attribute:
 class AxisSize:
     """The size of one axis of a tensor, read from ``x.shape``: ``axis`` of a block with these atoms."""
 
-    atoms: Atoms
+    atoms: np.ndarray
     axis: int
 
 

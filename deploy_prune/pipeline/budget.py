@@ -25,13 +25,13 @@ from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import Verification, verify
 from deploy_prune.runtime.comparison import Comparison
-from deploy_prune.runtime.measure import compare
+from deploy_prune.runtime.measure import compare, measure
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.loss import divergence_menu, importance_menu
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.prunable import Prunable
 
-VARIANTS = 32
+VARIANTS = 28
 """Variants profiled before the first search (measured: fewer leave sizes undecoded, more cost time for little)."""
 
 
@@ -120,15 +120,16 @@ def prune_to_latency(
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(work_dir or temporary)
-        device = Device(profile, export or (lambda m, path: export_onnx(m, example_inputs, path)), folder)
-        dense = device.export(model, folder / "dense.onnx")
+        export = export or (lambda m, path: export_onnx(m, example_inputs, path))
+        dense = export(model, folder / "dense.onnx")
+        device = Device(profile, export, dense, measure(dense, profile).median_s, folder)
         samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
         menu = price_widths(prunable, device, calibration, output_transform, progress)
-        rounds, best = Loop(prunable, device, dense, menu, samples).search(budget, progress)
+        rounds, best = Loop(prunable, device, menu, samples).search(budget, progress)
         plan = prunable.plan(best.widths)
         pruned = apply_plan(model, plan)
         verification = verify(model, pruned, plan, example_inputs, output_transform=output_transform)
-        comparison = compare(dense, device.export(pruned, folder / "pruned.onnx"), profile)
+        comparison = compare(dense, export(pruned, folder / "pruned.onnx"), profile)
     return LatencyResult(
         model=pruned,
         plan=plan,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
@@ -83,15 +82,13 @@ class Loop:
 
     Attributes:
         prunable: the model and the order of its units.
-        device: where plans are measured.
-        dense: ONNX file of the dense model, the other half of every paired measurement.
+        device: where plans are measured, in turns with the dense model.
         menu: widths and their losses.
         samples: profiled variants, the dense one first.
     """
 
     prunable: Prunable
     device: Device
-    dense: Path
     menu: Menu
     samples: list[VariantSample]
 
@@ -102,14 +99,14 @@ class Loop:
             UnreachableBudgetError: even the fastest widths are predicted, or were measured, above the budget.
         """
         full = self.prunable.full_widths
-        dense_s = self.samples[0].total_s
+        dense_s = self.device.dense_s
         budget_s = budget.in_seconds(dense_s)
         bar = progress.add_task("search widths", total=MAX_ROUNDS) if progress else None
         rounds: list[Round] = []
         aim = AIM
         while len(rounds) < MAX_ROUNDS:
             model = LatencyModel.fit(self.samples, full)
-            # Predictions are at the speed that the machine had while profiling: only their ratios to dense count.
+            # What the model gets wrong about the dense network it gets wrong about all: only ratios count.
             unit = dense_s / model.predict(full).total_s
             widths = self._solve(model, aim * budget_s / unit, budget_s, unit)
             if any(r.widths == widths for r in rounds):
@@ -164,7 +161,7 @@ class Loop:
         if not stored.exists():
             model = self.device.export(self.prunable.build(widths), stored.with_suffix(".onnx"))
             try:
-                write_json(stored, compare(self.dense, model, self.device.profile).to_dict())
+                write_json(stored, compare(self.device.dense, model, self.device.profile).to_dict())
             finally:
                 model.unlink(missing_ok=True)
         content: dict[str, Any] = json.loads(stored.read_text())

@@ -11,6 +11,7 @@ from deploy_prune.pipeline.variants import write_json
 DATA = Path("data/digits/data.yaml")
 DENSE_MODEL = Path("train/dense.pt")
 DENSE_ONNX = Path("baseline/dense.onnx")
+DENSE_TIMING = Path("baseline/timing.json")
 MEASURED = Path("profile/measured")  # one file per variant
 PLAN = Path("search/plan.json")
 ROUNDS = Path("search/rounds.json")

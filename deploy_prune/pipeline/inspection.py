@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def inspect_model(source: str, *, image_size: int, task: str) -> Inspection:
         InputError: there is no such model.
         ForwardError: it does not run on the example input.
     """
-    model, inputs = load_model(source, image_size=image_size, task=task)
-    graph = DependencyGraph().build_dependency(model, inputs)
+    model, inputs, kept_output = load_model(source, image_size=image_size, task=task)
+    graph = DependencyGraph().build_dependency(model, inputs, output_transform=kept_output)
     counted = count(model, inputs)
     return Inspection(
         model=source,
@@ -51,15 +52,17 @@ def inspect_model(source: str, *, image_size: int, task: str) -> Inspection:
     )
 
 
-def load_model(source: str, *, image_size: int, task: str) -> tuple[nn.Module, Any]:
-    """The module that ``source`` names, and example inputs; see :func:`inspect_model`."""
+def load_model(source: str, *, image_size: int, task: str) -> tuple[nn.Module, Any, Callable[[Any], Any] | None]:
+    """The module that ``source`` names, example inputs, and which part of its output must keep its shape."""
     inputs = torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     if source.endswith((".pt", ".yaml", ".yml")):
         from deploy_prune.tasks import ultralytics_api as api
+        from deploy_prune.tasks.ultralytics import UltralyticsTask
 
+        yolo = UltralyticsTask(Path(), task=task, model=source, image_size=image_size)
         if source.endswith(".pt"):
-            return api.load_network(Path(source)), inputs
-        return api.build_network(task, source, CLASSES, 0), inputs
+            return api.load_network(Path(source)), inputs, yolo.kept_output
+        return api.build_network(task, source, CLASSES, 0), inputs, yolo.kept_output
     module, separator, function = source.partition(":")
     if not (module and separator and function):
         raise InputError(
@@ -70,7 +73,7 @@ def load_model(source: str, *, image_size: int, task: str) -> tuple[nn.Module, A
     model, inputs = built if isinstance(built, tuple) else (built, inputs)
     if not isinstance(model, nn.Module):
         raise InputError(f"{source} returned {type(model).__name__}; expected a torch.nn.Module")
-    return model, inputs
+    return model, inputs, None
 
 
 def _call(module: str, function: str) -> Any:
@@ -78,9 +81,7 @@ def _call(module: str, function: str) -> Any:
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"no module named {error.name!r}; give module:function, importable from here"
-        ) from error
+        raise InputError(f"no module named {error.name!r}; give module:function, importable from here") from error
     finally:
         sys.path.remove("")
     if not callable(getattr(found, function, None)):
@@ -89,6 +90,4 @@ def _call(module: str, function: str) -> Any:
         return getattr(found, function)()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(
-            f"{module}:{function} failed without arguments ({reason}); see --traceback"
-        ) from error
+        raise InputError(f"{module}:{function} failed without arguments ({reason}); see --traceback") from error

@@ -1,5 +1,6 @@
 """The stages that measure and search: profile, search, benchmark."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from deploy_prune.pipeline.handover import (
     COUNTS,
     DENSE_MODEL,
     DENSE_ONNX,
+    DENSE_TIMING,
     FINETUNED_MODEL,
     FROZEN,
     LAYERS,
@@ -29,6 +31,7 @@ from deploy_prune.pipeline.variants import Device, profile_variants, write_json
 from deploy_prune.report.figures import milliseconds, ratio
 from deploy_prune.report.result import FrozenChannels, Round, Width
 from deploy_prune.runtime.measure import compare, profile_nodes
+from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.prunable import Prunable
 
 
@@ -50,7 +53,7 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
     images = recipe.search.calibration_images
     calibration = task.calibration_inputs(images) if images else None
     menu = price_widths(prunable, device, calibration, task.kept_output, context.progress)
-    loop = closed_loop.Loop(prunable, device, context.output_file(DENSE_ONNX), menu, samples)
+    loop = closed_loop.Loop(prunable, device, menu, samples)
     budget = closed_loop.Budget.of(latency_ms=recipe.budget.latency_ms, speedup=recipe.budget.speedup)
     rounds, best = loop.search(budget, context.progress)
     _write_search(context.out, prunable, rounds, best)
@@ -91,4 +94,11 @@ def _open_device(settings: RunSettings, context: StageContext) -> tuple[Prunable
     prunable = Prunable.of(
         model, task.example_inputs(), importance=settings.importance(), output_transform=task.kept_output
     )
-    return prunable, Device(settings.profile, task.export_onnx, context.work / MEASURED.name)
+    timing = Timing.from_dict(json.loads(context.output_file(DENSE_TIMING).read_text(encoding="utf-8")))
+    return prunable, Device(
+        profile=settings.profile,
+        export=task.export_onnx,
+        dense=context.output_file(DENSE_ONNX),
+        dense_s=timing.median_s,
+        folder=context.work / MEASURED.name,
+    )

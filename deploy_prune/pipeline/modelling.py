@@ -12,6 +12,7 @@ from deploy_prune.pipeline.handover import (
     DATA,
     DENSE_MODEL,
     DENSE_ONNX,
+    DENSE_TIMING,
     FINETUNED_MODEL,
     METRICS,
     PARITY,
@@ -80,7 +81,7 @@ def write_baseline(settings: RunSettings, context: StageContext) -> str:
     steps = [_judge(task, model, "baseline"), _judge(task, onnx, "baseline")]
     write_records(context.out / METRICS, steps)
     timing = measure(onnx, settings.profile)
-    write_json(context.out / "timing.json", timing.to_dict())
+    write_json(context.out / DENSE_TIMING.name, timing.to_dict())
     return f"{task.metric_name} {steps[-1].value:.3f}, {milliseconds(1e3 * timing.median_s)}"
 
 

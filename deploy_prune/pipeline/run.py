@@ -27,7 +27,7 @@ _STAGES = {
     "data": (write_data, ("data",), ()),
     "train": (write_dense, ("model", "train"), ("data",)),
     "baseline": (write_baseline, ("device",), ("data", "train")),
-    "profile": (write_profile, ("device",), ("data", "train")),
+    "profile": (write_profile, ("device", "search"), ("data", "train", "baseline")),
     "search": (write_plan, ("device", "search", "budget"), ("data", "train", "baseline", "profile")),
     "prune": (write_pruned, (), ("data", "train", "search")),
     "finetune": (write_finetuned, ("finetune",), ("data", "train", "prune")),

@@ -31,11 +31,15 @@ class Device:
     Attributes:
         profile: conditions of every measurement.
         export: writes a module as an ONNX file and returns its path.
+        dense: ONNX file of the dense model, which takes turns with every variant.
+        dense_s: its latency in seconds; all times are given as if the machine always ran as fast as then.
         folder: measurements and the ONNX files while they are measured; what is there is not measured again.
     """
 
     profile: HardwareProfile
     export: Export
+    dense: Path
+    dense_s: float
     folder: Path
 
     def profile_widths(self, prunable: Prunable, widths: Mapping[str, int]) -> VariantSample:
@@ -44,11 +48,12 @@ class Device:
         if not stored.exists():
             model = self.export(prunable.build(widths), stored.with_suffix(".onnx"))
             try:
-                write_json(stored, {"widths": dict(widths), "profile": profile_nodes(model, self.profile).to_dict()})
+                measured = profile_nodes(model, self.profile, reference=self.dense)
+                write_json(stored, {"widths": dict(widths), "profile": measured.to_dict()})
             finally:
                 model.unlink(missing_ok=True)
         content = json.loads(stored.read_text())
-        return as_sample(content["widths"], NodeProfile.from_dict(content["profile"]))
+        return as_sample(content["widths"], NodeProfile.from_dict(content["profile"]), self.dense_s)
 
     def stored(self, prunable: Prunable, widths: Mapping[str, int], kind: str) -> Path:
         """Where a measurement of this kind is kept, by architecture, widths, machine and conditions."""
@@ -71,10 +76,12 @@ def profile_variants(
     return samples
 
 
-def as_sample(widths: Mapping[str, int], profile: NodeProfile) -> VariantSample:
-    """A runtime's measurement as the latency model takes it."""
-    nodes = tuple(NodeSample(n.name, n.op, n.input_numel, n.output_numel, n.time_s) for n in profile.nodes)
-    return VariantSample(dict(widths), nodes, profile.timing.median_s)
+def as_sample(widths: Mapping[str, int], profile: NodeProfile, dense_s: float) -> VariantSample:
+    """A runtime's measurement as the latency model takes it: times at the speed at which dense takes ``dense_s``."""
+    assert profile.reference_s is not None
+    speed = dense_s / profile.reference_s
+    nodes = tuple(NodeSample(n.name, n.op, n.input_numel, n.output_numel, speed * n.time_s) for n in profile.nodes)
+    return VariantSample(dict(widths), nodes, speed * profile.timing.median_s)
 
 
 def write_json(path: Path, content: Any) -> None:
