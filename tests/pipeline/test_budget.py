@@ -1,0 +1,85 @@
+"""The closed loop on a real device: this machine's processor."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import deploy_prune
+from deploy_prune.errors import InputError, UnreachableBudgetError
+from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
+from deploy_prune.pipeline.closed_loop import Budget
+from deploy_prune.pipeline.device_step import WIDTHS
+from deploy_prune.runtime.timing import Timing
+
+pytest.importorskip("onnxruntime")
+
+INPUTS = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+QUICK = HardwareProfile(
+    name="quick", engine="onnxruntime", measuring=MeasuringLimits(min_runs=10, min_s=0.05, max_s=1.5, ci_width=0.03)
+)
+
+
+def network():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 64, 3, padding=1), nn.ReLU()]
+    for _ in range(3):
+        layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)).eval()
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder that knows the device's step, as if it had been measured there before."""
+    folder = tmp_path_factory.mktemp("work")
+    from deploy_prune.hardware.machine import detect_machine
+
+    step = {"widths": WIDTHS, "shares": [1.0] * len(WIDTHS), "step": 16}
+    (folder / f"step-quick-{detect_machine().fingerprint}.json").write_text(json.dumps(step))
+    return folder
+
+
+def test_a_speed_up_is_reached_and_proved(work):
+    model = network()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    result = deploy_prune.prune_to_latency(model, INPUTS, profile=QUICK, speedup=1.6, calibration=INPUTS, work_dir=work)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert result.model(INPUTS).shape == (1, 10)
+    assert sum(width < 64 for width in result.plan.widths.values()) >= 1
+    assert all(width % 16 == 0 for width in result.plan.widths.values())
+    assert result.pruned_count.macs < result.dense_count.macs and result.pruned_count.params < result.dense_count.params
+    assert result.verification.eval_error < 1e-6
+    assert isinstance(result.dense, Timing) and isinstance(result.pruned, Timing)
+    chosen = [r for r in result.rounds if r.widths == {n: result.plan.widths[n] for n in r.widths}]
+    assert chosen and chosen[0].share <= 1 and all(r.predicted_s > 0 for r in result.rounds)
+
+
+def test_what_was_measured_is_not_measured_again(work):
+    profiled = {path: path.stat().st_mtime_ns for path in work.glob("profiled-*.json")}
+    assert len(profiled) > 5
+    deploy_prune.prune_to_latency(network(), INPUTS, profile=QUICK, speedup=1.6, calibration=INPUTS, work_dir=work)
+    assert all(path.stat().st_mtime_ns == time for path, time in profiled.items())
+
+
+def test_an_unreachable_budget_says_what_is_reachable(work):
+    message = (
+        r"the budget of 0\.001 ms is unreachable: the fastest plan is predicted to take \d+\.\d+ ms, .* times as fast"
+    )
+    with pytest.raises(UnreachableBudgetError, match=message) as caught:
+        deploy_prune.prune_to_latency(network(), INPUTS, profile=QUICK, latency_ms=0.001, work_dir=work)
+    assert caught.value.fastest_s > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"latency_ms": 3, "speedup": 2}, "got latency_ms=3 and speedup=2; give exactly one of them"),
+        ({"latency_ms": None, "speedup": None}, "give exactly one of them"),
+        ({"latency_ms": -1, "speedup": None}, "latency_ms is -1; give a latency above 0 ms"),
+        ({"latency_ms": None, "speedup": 0.5}, r"speedup is 0\.5; give a factor above 1, such as 2"),
+    ],
+)
+def test_budgets_that_are_none(budget, message):
+    with pytest.raises(InputError, match=message):
+        Budget.of(**budget)
