@@ -54,9 +54,7 @@ def export_onnx(
             exported = slim(onnx.load(raw))
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
-            raise ExportError(
-                f"{type(model).__name__} cannot be exported to ONNX opset {opset}: {reason}"
-            ) from error
+            raise ExportError(f"{type(model).__name__} cannot be exported to ONNX opset {opset}: {reason}") from error
         finally:
             model.train(was_training)
         exported.ir_version = min(exported.ir_version, NEWEST_IR)

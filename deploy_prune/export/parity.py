@@ -34,9 +34,7 @@ class Parity:
     inputs: int
 
 
-def check_parity(
-    model: nn.Module, onnx_path: Path, inputs: Tensor, *, tolerance: float = TOLERANCE
-) -> Parity:
+def check_parity(model: nn.Module, onnx_path: Path, inputs: Tensor, *, tolerance: float = TOLERANCE) -> Parity:
     """Compare ``model`` (in eval mode) with the file at ``onnx_path`` on ``inputs`` (n, ...), one at a time.
 
     Raises:
@@ -66,9 +64,7 @@ def check_parity(
     return parity
 
 
-def _match(
-    expected: list[np.ndarray], got: list[np.ndarray], path: Path
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _match(expected: list[np.ndarray], got: list[np.ndarray], path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     # A module may return more than it exports (YOLO's raw feature maps): the file's outputs come first.
     shapes = [array.shape for array in expected[: len(got)]]
     if shapes != [array.shape for array in got]:

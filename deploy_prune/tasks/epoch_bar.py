@@ -20,6 +20,4 @@ class EpochBar:
     def show(self, epochs_done: int, score: str = "") -> None:
         """Show that ``epochs_done`` epochs are done, with the score such as ``mAP50-95 0.41``."""
         if self.progress is not None and self.row is not None:
-            self.progress.update(
-                self.row, completed=epochs_done, description=f"{self.title} {score}".rstrip()
-            )
+            self.progress.update(self.row, completed=epochs_done, description=f"{self.title} {score}".rstrip())

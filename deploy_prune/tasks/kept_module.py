@@ -34,9 +34,7 @@ class KeptModule:
             InputError: there is no module, it is fused, or its classes are not the data's.
         """
         if weights is None:
-            raise InputError(
-                "the trainer for pruned networks got none; load one: YOLO('pruned.pt').train(trainer=…)"
-            )
+            raise InputError("the trainer for pruned networks got none; load one: YOLO('pruned.pt').train(trainer=…)")
         check_trainable(weights, classes=self.data["nc"], data=self.data.get("yaml_file", "the data"))
         for parameter in weights.parameters():
             parameter.requires_grad_(True)
@@ -51,22 +49,16 @@ class KeptModule:
     def train(self) -> None:
         """Train as the class behind does, then raise PlanError if the architecture is not what came in."""
         super().train()  # type: ignore[misc]
-        if (
-            self.kept is not None
-        ):  # None in the parent process of a multi-GPU run, which trains nothing itself
+        if self.kept is not None:  # None in the parent process of a multi-GPU run, which trains nothing itself
             check_same_architecture(self.kept, architecture(student_of(self.ema.ema)))
 
 
 def check_trainable(model: Any, *, classes: int, data: object) -> None:
     """Raise InputError unless ``model`` is an unfused YOLO network for ``classes`` classes."""
     if not hasattr(model, "is_fused"):
-        raise InputError(
-            f"expected a YOLO network of Ultralytics, got {type(model).__name__}; load one with YOLO(…)"
-        )
+        raise InputError(f"expected a YOLO network of Ultralytics, got {type(model).__name__}; load one with YOLO(…)")
     if model.is_fused():
-        raise InputError(
-            "the network's batch norms are folded into its convolutions (fuse()); use the unfused one"
-        )
+        raise InputError("the network's batch norms are folded into its convolutions (fuse()); use the unfused one")
     own = class_count(model)
     if own != classes:
         raise InputError(f"the network tells {own} classes apart and {data} has {classes}; use matching ones")

@@ -113,9 +113,7 @@ def run_key(settings: Mapping[str, Any], *models: nn.Module | None) -> str:
 
 
 def _own_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {
-        name: tensor for name, tensor in model.state_dict().items() if not name.startswith("teacher_model.")
-    }
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("teacher_model.")}
 
 
 def _replay_criterion(model: Any, epochs: int) -> None:

@@ -1,6 +1,5 @@
 """How long and how hard to train: the settings of one training run."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ OPTIMIZERS = ("Adam", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSprop", "SGD")  # "
 
 @dataclass(frozen=True)
 class Schedule:
-    """Settings of one run, named as Ultralytics names them (``ema_tau`` and ``distill`` excepted).
+    """Settings of one run, named as Ultralytics names them (``ema_steps`` and ``distill`` excepted).
 
     Attributes:
         optimizer: one of ``OPTIMIZERS``.
@@ -21,8 +20,8 @@ class Schedule:
         weight_decay: L2 penalty per step on weights (not on biases and norms).
         warmup_epochs: epochs over which the learning rate rises from zero.
         batch: images per optimizer step.
-        ema_tau: optimizer steps over which the averaged weights, which are the result, begin to remember;
-            Ultralytics' 2000 suits runs of many thousand steps.
+        ema_steps: how many of the last optimizer steps the averaged weights, which are the result, remember.
+            Ultralytics' own average remembers next to nothing in a run of one or two thousand steps.
         mosaic: probability of joining four images into one.
         close_mosaic: last epochs without mosaic.
         scale: images are zoomed by a factor in 1 ± ``scale``.
@@ -41,7 +40,7 @@ class Schedule:
     weight_decay: float = 5e-4
     warmup_epochs: float = 2.0
     batch: int = 16
-    ema_tau: float = 200.0
+    ema_steps: int = 50
     mosaic: float = 0.0
     close_mosaic: int = 0
     scale: float = 0.2
@@ -60,16 +59,16 @@ class Schedule:
         """Return the settings as Ultralytics' own training arguments."""
         settings = asdict(self)
         settings["dis"] = settings.pop("distill")
-        del settings["ema_tau"]
+        del settings["ema_steps"]
         return settings | {
             "nbs": self.batch,  # one optimizer step per batch: no gradient is carried over an epoch's end
             "warmup_bias_lr": 0.0,
             "cos_lr": True,
         }
 
-    def ema_decay(self, steps: int) -> float:
-        """Return how much of the averaged weights stays at the given optimizer step."""
-        return 0.9999 * (1 - math.exp(-steps / self.ema_tau))
+    def ema_decay(self, step: int) -> float:
+        """Return how much of the averaged weights stays at optimizer step 1, 2, ...: at first a plain mean."""
+        return 1 - 1 / min(step, self.ema_steps)
 
 
 TRAINING = Schedule()

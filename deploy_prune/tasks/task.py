@@ -41,9 +41,7 @@ class Task(Protocol):
     def kept_output(self, output: Any) -> Any:
         """Return the part of a raw output that must keep its shape; the rest may lose channels."""
 
-    def train(
-        self, model: nn.Module, out_dir: Path, *, epochs: int, progress: Progress | None = None
-    ) -> nn.Module:
+    def train(self, model: nn.Module, out_dir: Path, *, epochs: int, progress: Progress | None = None) -> nn.Module:
         """Return ``model`` trained for ``epochs`` passes over the data; ``out_dir`` keeps the state."""
 
     def finetune(

@@ -70,9 +70,7 @@ class UltralyticsTask:
     def __post_init__(self) -> None:
         api.find_kind(self.task)
         if self.image_size < 32 or self.image_size % 32:
-            raise InputError(
-                f"image_size is {self.image_size}; it has to be a multiple of 32, such as 160 or 640"
-            )
+            raise InputError(f"image_size is {self.image_size}; it has to be a multiple of 32, such as 160 or 640")
 
     @property
     def name(self) -> str:
@@ -105,9 +103,7 @@ class UltralyticsTask:
             return {key: value for key, value in output.items() if key != "feats"}
         return [self.kept_output(part) for part in output] if isinstance(output, (tuple, list)) else output
 
-    def train(
-        self, model: nn.Module, out_dir: Path, *, epochs: int, progress: Progress | None = None
-    ) -> nn.Module:
+    def train(self, model: nn.Module, out_dir: Path, *, epochs: int, progress: Progress | None = None) -> nn.Module:
         """Return a trained copy of ``model``: the average of its weights over the last steps."""
         return self._fit(model, out_dir, epochs, self.training, None, progress)
 

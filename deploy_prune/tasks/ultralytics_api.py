@@ -60,9 +60,7 @@ def quiet() -> Iterator[None]:
         try:
             from ultralytics.utils import LOGGER
         except ImportError as error:
-            raise MissingDependencyError(
-                "YOLO needs Ultralytics; run: pip install 'deploy_prune[yolo]'"
-            ) from error
+            raise MissingDependencyError("YOLO needs Ultralytics; run: pip install 'deploy_prune[yolo]'") from error
         if inherited is None:
             os.environ.pop("OMP_NUM_THREADS", None)
         level = LOGGER.level

@@ -67,9 +67,7 @@ def test_other_shapes_are_refused(tmp_path):
             return torch.cat([x, x], 1)
 
     path = exported(Scaled(1.0, 1.0), tmp_path)
-    with pytest.raises(
-        ExportError, match=r"returns \[\(1, 2, 3\), .* and the PyTorch module \[\(1, 4, 3\)\]"
-    ):
+    with pytest.raises(ExportError, match=r"returns \[\(1, 2, 3\), .* and the PyTorch module \[\(1, 4, 3\)\]"):
         check_parity(Wider(), path, torch.ones(1, 2, 3))
 
 

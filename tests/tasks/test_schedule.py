@@ -1,5 +1,3 @@
-import math
-
 from deploy_prune.tasks.schedule import Schedule
 
 
@@ -8,11 +6,9 @@ def test_arguments_are_spelled_as_ultralytics_spells_them():
     assert arguments["dis"] == 3.0
     assert arguments["nbs"] == arguments["batch"] == 8  # one step per batch
     assert "distill" not in arguments
-    assert "ema_tau" not in arguments
+    assert "ema_steps" not in arguments
 
 
-def test_average_remembers_after_tau_steps():
-    schedule = Schedule(ema_tau=100.0)
-    assert schedule.ema_decay(0) == 0.0
-    assert math.isclose(schedule.ema_decay(100), 0.9999 * (1 - 1 / math.e))
-    assert math.isclose(schedule.ema_decay(10_000), 0.9999)
+def test_average_is_a_mean_first_and_forgets_later():
+    schedule = Schedule(ema_steps=4)
+    assert [schedule.ema_decay(step) for step in (1, 2, 3, 4, 5)] == [0, 1 / 2, 1 - 1 / 3, 3 / 4, 3 / 4]

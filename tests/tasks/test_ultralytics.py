@@ -125,8 +125,7 @@ def test_exported_file_is_one_static_reproducible_graph(task, narrow, tmp_path):
     assert [entry.version for entry in exported.opset_import] == [17]
     assert exported.ir_version <= 10
     shapes = [
-        [d.dim_value for d in v.type.tensor_type.shape.dim]
-        for v in (exported.graph.input[0], exported.graph.output[0])
+        [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (exported.graph.input[0], exported.graph.output[0])
     ]
     assert shapes == [[1, 3, 64, 64], [1, 14, 84]]
     properties = {entry.key: entry.value for entry in exported.metadata_props}
@@ -182,9 +181,7 @@ def test_missing_files(tmp_path, task):
 
 
 def test_unknown_architecture(data):
-    with pytest.raises(
-        InputError, match=r"there is no YOLO architecture 'yolov99z.yaml'; try 'yolov8n.yaml'"
-    ):
+    with pytest.raises(InputError, match=r"there is no YOLO architecture 'yolov99z.yaml'; try 'yolov8n.yaml'"):
         UltralyticsTask(data=data, model="yolov99z.yaml").build()
 
 
@@ -206,9 +203,7 @@ def test_data_that_is_none(tmp_path, text, reason):
 
 
 def test_other_class_count(task, tmp_path, data):
-    (tmp_path / "data.yaml").write_text(
-        f"path: {data.parent}\ntrain: images/train\nval: images/val\nnames: [a, b]\n"
-    )
+    (tmp_path / "data.yaml").write_text(f"path: {data.parent}\ntrain: images/train\nval: images/val\nnames: [a, b]\n")
     two = UltralyticsTask(data=tmp_path / "data.yaml", image_size=64)
     with pytest.raises(InputError, match=r"the network tells 2 classes apart and .*data.yaml has 10"):
         task.train(two.build(), tmp_path, epochs=1)

@@ -52,9 +52,7 @@ def run(code, *arguments, cwd, **environment):
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=os.environ
-        | {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "OMP_NUM_THREADS": "1"}
-        | environment,
+        env=os.environ | {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "OMP_NUM_THREADS": "1"} | environment,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
