@@ -25,9 +25,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Write the embedded data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Profile = Annotated[
-    str, typer.Option(help="Hardware profile: a name (see `profiles`) or the path of a YAML file.")
-]
+Profile = Annotated[str, typer.Option(help="Hardware profile: a name (see `profiles`) or the path of a YAML file.")]
 
 
 def main() -> None:
@@ -78,8 +76,7 @@ def run(
     Interrupt it at will: the same command continues.
     """
     from deploy_prune.pipeline.recipe import parse_overrides, read_recipe
-    from deploy_prune.pipeline.run import run_recipe
-    from deploy_prune.report.table import result_table, summary_lines
+    from deploy_prune.pipeline.settings import RunSettings
 
     changes = parse_overrides(overrides or [])
     budget = {"speedup": speedup, "latency_ms": latency_ms}
@@ -87,8 +84,12 @@ def run(
         changes["budget"] = budget
     if profile is not None:
         changes["profile"] = profile
-    settings = read_recipe(recipe, changes)
-    folder, console = out or Path("runs") / settings.name, Console()
+    settings = RunSettings.of(read_recipe(recipe, changes))
+
+    from deploy_prune.pipeline.run import run_recipe  # only now: mistakes need not wait for torch
+    from deploy_prune.report.table import result_table, summary_lines
+
+    folder, console = out or Path("runs") / settings.recipe.name, Console()
     with _continued_by_hand():
         result = run_recipe(settings, folder, console)
     console.print(result_table(result))

@@ -35,6 +35,4 @@ def bench_models(models: Sequence[Path], profile: HardwareProfile) -> BenchResul
 def _result(
     profile: HardwareProfile, conditions: Conditions, entries: Sequence[BenchEntry], reasons: Sequence[str]
 ) -> BenchResult:
-    return BenchResult(
-        profile.name, flatten_conditions(conditions), tuple(entries), tuple(dict.fromkeys(reasons))
-    )
+    return BenchResult(profile.name, flatten_conditions(conditions), tuple(entries), tuple(dict.fromkeys(reasons)))

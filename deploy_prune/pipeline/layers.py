@@ -23,8 +23,7 @@ class LayerNames:
 
     def __init__(self, model: nn.Module) -> None:
         self._weights = {
-            name: sum(parameter.ndim > 1 for parameter in module.parameters())
-            for name, module in model.named_modules()
+            name: sum(parameter.ndim > 1 for parameter in module.parameters()) for name, module in model.named_modules()
         }
 
     def layer(self, node: str) -> str:

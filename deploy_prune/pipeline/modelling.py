@@ -106,9 +106,7 @@ def write_finetuned(settings: RunSettings, context: StageContext) -> str:
     model = task.load(context.output_file(PRUNED_MODEL))
     teacher = task.load(context.output_file(DENSE_MODEL)) if finetune.distil else None
     if finetune.epochs:
-        model = task.finetune(
-            model, context.work, epochs=finetune.epochs, teacher=teacher, progress=context.progress
-        )
+        model = task.finetune(model, context.work, epochs=finetune.epochs, teacher=teacher, progress=context.progress)
     task.save(model, context.out / FINETUNED_MODEL.name)
     step = _judge(task, model, "finetune")
     write_records(context.out / METRICS, [step])

@@ -34,9 +34,7 @@ class DataRecipe(_Section):
             raise ValueError("give exactly one of 'name' (embedded images) and 'path' (your own data set)")
         written = {"train", "val", "seed"} & self.model_fields_set
         if self.path is not None and written:
-            raise ValueError(
-                f"{', '.join(sorted(written))}: only for 'name'; your own data set has its sizes"
-            )
+            raise ValueError(f"{', '.join(sorted(written))}: only for 'name'; your own data set has its sizes")
         return self
 
 

@@ -16,7 +16,7 @@ from deploy_prune.pipeline.modelling import (
     write_pruned,
 )
 from deploy_prune.pipeline.outcome import write_report
-from deploy_prune.pipeline.recipe import Recipe, write_recipe
+from deploy_prune.pipeline.recipe import write_recipe
 from deploy_prune.pipeline.runner import Stage, run_stages
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pipeline.store import RunStore
@@ -43,22 +43,18 @@ _STAGES = {
 
 def make_stages(settings: RunSettings) -> tuple[Stage, ...]:
     """The stages of a run, in order."""
-    return tuple(
-        Stage(name, partial(write, settings), reads, needs) for name, (write, reads, needs) in _STAGES.items()
-    )
+    return tuple(Stage(name, partial(write, settings), reads, needs) for name, (write, reads, needs) in _STAGES.items())
 
 
-def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Result:
+def run_recipe(settings: RunSettings, folder: Path, console: Console) -> Result:
     """Bring the run in ``folder`` up to date with the recipe and return what it found.
 
     Raises:
-        InputError: the recipe names something unusable, or the folder cannot be written or is in use.
-        MissingDependencyError: a package is missing; said before the first stage.
+        InputError: the folder cannot be written or is in use, or what the recipe names cannot be used.
         UnreachableBudgetError: no widths are fast enough.
     """
-    settings = RunSettings.of(recipe)
     store = RunStore(folder)
     with store.locked():
-        write_recipe(recipe, store.folder / "recipe.yaml")
+        write_recipe(settings.recipe, store.folder / "recipe.yaml")
         run_stages(make_stages(settings), settings.facts(), store, console)
         return read_result(store.folder / REPORT)

@@ -57,9 +57,7 @@ class Stage:
     needs: tuple[str, ...] = ()
 
 
-def run_stages(
-    stages: Sequence[Stage], facts: Mapping[str, object], store: RunStore, console: Console
-) -> None:
+def run_stages(stages: Sequence[Stage], facts: Mapping[str, object], store: RunStore, console: Console) -> None:
     """Bring every stage's output up to date with the facts, in order.
 
     A stage whose facts and earlier stages are as they were when it was written is skipped. Otherwise its

@@ -5,14 +5,17 @@ import importlib.metadata
 import importlib.util
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploy_prune.errors import InputError, MissingDependencyError
 from deploy_prune.hardware.machine import Machine, detect_machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
-from deploy_prune.importance import Importance, MagnitudeImportance
 from deploy_prune.pipeline.recipe import Recipe
 from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
-from deploy_prune.tasks.task import Task
+
+if TYPE_CHECKING:  # both import torch, which mistakes in a recipe need not wait for
+    from deploy_prune.importance import Importance
+    from deploy_prune.tasks.task import Task
 
 _NEEDED = {
     "ultralytics": ("YOLO networks", "yolo"),
@@ -21,7 +24,7 @@ _NEEDED = {
     "onnxruntime": ("measuring", "onnx"),
     "matplotlib": ("plots", "report"),
 }
-_NEEDED_FOR_DIGITS = {"sklearn": ("the embedded images", "data"), "skimage": ("the embedded images", "data")}
+_NEEDED_FOR_DIGITS = {"sklearn": ("embedded images", "data"), "skimage": ("embedded images", "data")}
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class RunSettings:
         settings.facts()
         return settings
 
-    def task(self, written_data: Path) -> Task:
+    def task(self, written_data: Path) -> "Task":
         """The task on the user's own data or, if the recipe names embedded images, on ``written_data``."""
         from deploy_prune.tasks.ultralytics import UltralyticsTask
 
@@ -60,8 +63,10 @@ class RunSettings:
             finetuning=Schedule(**asdict(FINETUNING) | recipe.finetune.changes()),
         )
 
-    def importance(self) -> Importance:
+    def importance(self) -> "Importance":
         """The criterion by which units are ranked."""
+        from deploy_prune.importance import MagnitudeImportance
+
         return MagnitudeImportance(p={"l1": 1, "l2": 2}[self.recipe.importance])
 
     def facts(self) -> dict[str, object]:
@@ -107,6 +112,6 @@ def _require_packages(needed: dict[str, tuple[str, str]]) -> None:
     for package, (purpose, extra) in needed.items():
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(
-                f"{purpose} need the package {package}, which is not installed; "
+                f"{package} is not installed, which the run needs for {purpose}; "
                 f"run: pip install 'deploy_prune[{extra}]'"
             )

@@ -62,13 +62,9 @@ class RunStore:
                 lock.touch()
         except OSError as error:
             reason = error.strerror or error
-            raise InputError(
-                f"output folder {folder} cannot be written: {reason}; choose another with --out"
-            ) from None
+            raise InputError(f"output folder {folder} cannot be written: {reason}; choose another with --out") from None
         if foreign:
-            raise InputError(
-                f"output folder {folder} holds files that no run wrote; choose an empty or new one"
-            )
+            raise InputError(f"output folder {folder} holds files that no run wrote; choose an empty or new one")
 
     def output(self, stage: str) -> Path:
         """The folder of a finished stage."""

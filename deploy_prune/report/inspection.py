@@ -53,9 +53,7 @@ class Inspection:
             frozen.add_row(escape(channels.name), escape(channels.reason))
         unsure = _table("not understood", ("what", "why"))
         for operator, times in self.unknown.items():
-            unsure.add_row(
-                escape(operator), f"operator without a rule, ran {times} times; its inputs stay whole"
-            )
+            unsure.add_row(escape(operator), f"operator without a rule, ran {times} times; its inputs stay whole")
         for parameter in self.unreached:
             unsure.add_row(escape(parameter), "the forward pass on this input does not use it")
         return tuple(table for table in (groups, frozen, unsure) if table.row_count)

@@ -25,9 +25,7 @@ def draw_plots(result: Result, folder: Path) -> list[Path]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError(
-            f"plots need {error.name}; pip install 'deploy_prune[report]'"
-        ) from error
+        raise MissingDependencyError(f"plots need {error.name}; pip install 'deploy_prune[report]'") from error
     paths = []
     for name, (title, draw) in PLOTS.items():
         figure = Figure(figsize=(8, _height(name, result)), dpi=120, layout="constrained")
@@ -51,9 +49,7 @@ def draw_rounds(axes: "Axes", result: Result) -> None:
     margin = max(0.15 * (high - low), 0.02 * high)
     span = (low - margin, high + margin)
     axes.plot(span, span, color=DENSE, linewidth=1, label="exact")
-    axes.axhline(
-        budget, color=LIMIT, linewidth=1, linestyle="--", label=f"budget {figures.milliseconds(budget)}"
-    )
+    axes.axhline(budget, color=LIMIT, linewidth=1, linestyle="--", label=f"budget {figures.milliseconds(budget)}")
     axes.scatter(predicted, measured, s=50, color=PRUNED, zorder=3, label="round")
     for number, point in enumerate(zip(predicted, measured, strict=True), start=1):
         axes.annotate(str(number), point, textcoords="offset points", xytext=(7, 5), fontsize=9, color=TEXT)
@@ -120,9 +116,7 @@ def _label(axes: "Axes", x: str, y: str = "") -> None:
 
 def _legend(axes: "Axes") -> None:
     """Above the bars, where it hides none."""
-    axes.legend(
-        frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2
-    )
+    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
 
 
 def _height(name: str, result: Result) -> float:

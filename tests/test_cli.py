@@ -1,0 +1,311 @@
+"""The command line as a person meets it: one clear line per mistake, exit code 2, no traceback."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "pipelines" / "yolov8n_digits.yaml"
+
+
+def deploy_prune(*arguments, cwd=None, before="", **environment):
+    """Run the command line in a process of its own; ``before`` is Python that runs first."""
+    script = f"{before}\nimport sys; from deploy_prune.cli import main; sys.argv[0] = 'deploy-prune'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def assert_refused(done, *lines):
+    assert done.stderr.splitlines() == [f"error: {line}" for line in lines]
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def write(**changes):
+        settings = yaml.safe_load(RECIPE.read_text()) | changes
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(settings))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def onnx_files(tmp_path_factory):
+    """A network, and one of half its width."""
+    import torch
+
+    from deploy_prune.export.onnx import export_onnx
+
+    folder = tmp_path_factory.mktemp("onnx")
+    inputs = torch.rand(1, 3, 32, 32)
+    for name, width in (("wide", 64), ("narrow", 16)):
+        layers = [torch.nn.Conv2d(3, width, 3), torch.nn.ReLU(), torch.nn.Conv2d(width, width, 3)]
+        export_onnx(torch.nn.Sequential(*layers), inputs, folder / f"{name}.onnx")
+    return folder
+
+
+@pytest.fixture
+def quick_profile(tmp_path):
+    limits = {"warm_up_runs": 1, "warm_up_max_s": 0.2, "min_runs": 10, "min_s": 0, "max_s": 0.5}
+    settings = {"name": "quick", "engine": "onnxruntime", "measuring": limits}
+    path = tmp_path / "quick.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_version_and_help():
+    assert deploy_prune("--version").stdout.startswith("deploy-prune 0.")
+    listed = deploy_prune("--help").stdout
+    assert all(command in listed for command in ("run", "bench", "inspect", "profiles", "data"))
+
+
+def test_python_m_is_the_same_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy_prune", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == deploy_prune("--version").stdout
+
+
+def test_a_missing_recipe():
+    assert_refused(deploy_prune("run", "no.yaml"), "recipe no.yaml does not exist; expected the path of a YAML file")
+
+
+def test_an_unknown_key_with_the_nearest_known_one(recipe):
+    path = recipe(train={"epoch": 3})
+    assert_refused(deploy_prune("run", path), f"{path}: train.epoch: unknown key, did you mean 'epochs'?")
+
+
+def test_a_wrong_type(recipe):
+    path = recipe(train={"epochs": "three"})
+    assert_refused(deploy_prune("run", path), f"{path}: train.epochs: expected a whole number, got 'three'")
+
+
+def test_several_mistakes_are_one_line_each(recipe):
+    path = recipe(seed="x", budgett={"speedup": 2})
+    assert_refused(
+        deploy_prune("run", path),
+        f"{path}: seed: expected a whole number, got 'x'",
+        f"{path}: budgett: unknown key, did you mean 'budget'?",
+    )
+
+
+def test_both_budgets():
+    assert_refused(
+        deploy_prune("run", RECIPE, "--speedup", "2", "--latency-ms", "3"),
+        f"{RECIPE}: budget: give exactly one of 'speedup' and 'latency_ms' (null takes the other one away)",
+    )
+
+
+def test_a_bad_override():
+    assert_refused(
+        deploy_prune("run", RECIPE, "train.epochs"),
+        "override 'train.epochs': expected key=value, for example train.epochs=3",
+    )
+
+
+def test_an_unknown_profile(tmp_path):
+    done = deploy_prune("run", RECIPE, "--profile", "cpu-onnxruntim", "--out", tmp_path / "run")
+    assert_refused(
+        done,
+        "unknown profile 'cpu-onnxruntim' (did you mean 'cpu-onnxruntime'?); "
+        "known: cpu-onnxruntime, or give the path of a .yaml file",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "purpose", "extra"),
+    [
+        ("onnxruntime", "measuring", "onnx"),
+        ("ultralytics", "YOLO networks", "yolo"),
+        ("sklearn", "embedded images", "data"),
+        ("matplotlib", "plots", "report"),
+    ],
+)
+def test_a_package_that_is_not_installed_comes_with_its_pip_line(tmp_path, package, purpose, extra):
+    done = deploy_prune("run", RECIPE, "--out", tmp_path / "run", before=f"import sys; sys.modules['{package}'] = None")
+    assert_refused(
+        done,
+        f"{package} is not installed, which the run needs for {purpose}; run: pip install 'deploy_prune[{extra}]'",
+    )
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "run"
+    assert_refused(
+        deploy_prune("run", RECIPE, "--out", folder),
+        f"output folder {folder} cannot be written: Not a directory; choose another with --out",
+    )
+
+
+def test_a_model_that_does_not_exist(tmp_path):
+    done = deploy_prune("run", RECIPE, "model=best.pt", "data.train=2", "data.val=1", "--out", tmp_path / "run")
+    assert done.stderr.split("\n")[-2:] == ["error: no such file: best.pt; expected a YOLO .pt file", ""]
+    assert done.returncode == 2
+
+
+def test_data_of_ones_own_that_does_not_exist(tmp_path, recipe):
+    path = recipe(data={"path": "mine.yaml"})
+    done = deploy_prune("run", path, "--out", tmp_path / "run")
+    assert done.stderr.splitlines() == [
+        "error: no such data file: mine.yaml; expected a YAML file with train, val and names"
+    ]
+
+
+def test_bench_of_a_missing_model(quick_profile):
+    assert_refused(
+        deploy_prune("bench", "no.onnx", "--profile", quick_profile),
+        "model file no.onnx not found; give the path of an exported .onnx file",
+    )
+
+
+@pytest.mark.parametrize("damage", ["truncated", "not ONNX"])
+def test_bench_of_a_file_that_is_no_model(tmp_path, onnx_files, quick_profile, damage):
+    content = (onnx_files / "wide.onnx").read_bytes()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"\x89PNG, a picture")
+    done = deploy_prune("bench", path, "--profile", quick_profile)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {path} is not a model that onnxruntime can run (")
+    assert line.endswith("); export it again")
+
+
+def test_bench_without_a_profile_or_with_an_unknown_option():
+    assert_refused(deploy_prune("bench", "a.onnx"), "Missing option '--profile'.")
+    assert_refused(deploy_prune("bench", "--fast"), "No such option: --fast")
+
+
+def test_bench_prints_and_writes_a_paired_comparison(tmp_path, onnx_files, quick_profile):
+    out = {kind: tmp_path / f"result.{kind}" for kind in ("json", "markdown", "csv")}
+    options = [part for kind, path in out.items() for part in (f"--{kind}", path)]
+    models = [onnx_files / "wide.onnx", onnx_files / "narrow.onnx"]
+    done = deploy_prune("bench", *models, "--profile", quick_profile, *options, COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    assert "1 (baseline)" in done.stdout and "engine onnxruntime" in done.stdout
+    wide, narrow = json.loads(out["json"].read_text())["entries"]
+    assert wide["speedup"] is None and wide["latency_ms"]["n"] >= 10
+    assert narrow["speedup"]["low"] <= narrow["speedup"]["value"] <= narrow["speedup"]["high"]
+    rows = list(csv.DictReader(io.StringIO(out["csv"].read_text())))
+    assert [row["model"] for row in rows] == [str(model) for model in models]
+    assert float(rows[1]["speedup"]) == narrow["speedup"]["value"]
+    assert out["markdown"].read_text().count("\n| ") == 3
+
+
+def test_bench_of_one_model_times_it_alone(onnx_files, quick_profile):
+    done = deploy_prune("bench", onnx_files / "narrow.onnx", "--profile", quick_profile, COLUMNS="200")
+    assert done.returncode == 0 and "baseline" in done.stdout
+
+
+def test_a_result_that_cannot_be_written(tmp_path, onnx_files, quick_profile):
+    path = tmp_path / "no" / "result.json"
+    done = deploy_prune("bench", onnx_files / "narrow.onnx", "--profile", quick_profile, "--json", path)
+    assert done.stderr == f"error: cannot write {path}: No such file or directory; choose another file\n"
+    assert done.returncode == 2
+
+
+MODELS = """
+from torch import nn
+
+class Fails(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 8, 3)
+    def forward(self, x):
+        return self.conv(x)
+
+def fails(): return Fails()
+def raises(): raise ValueError("no weights")
+def returns_text(): return "model"
+def two_layers(): return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("two_layers", "cannot load 'two_layers'; expected a .pt file, a YOLO .yaml, or module:function such as "
+         "torchvision.models:resnet18"),
+        ("nowhere:build", "no module named 'nowhere'; give module:function, importable from here"),
+        ("models:build", "module models has no function 'build'; give one that returns the model"),
+        ("models:returns_text", "models:returns_text returned str; expected a torch.nn.Module"),
+        ("models:raises", "models:raises failed without arguments (ValueError: no weights); see --traceback"),
+        ("no.pt", "no such file: no.pt; expected a YOLO .pt file"),
+        ("yolov99.yaml", "there is no YOLO architecture 'yolov99.yaml'; try 'yolov8n.yaml'"),
+    ],
+)  # fmt: skip
+def test_inspect_of_what_is_no_model(tmp_path, source, line):
+    (tmp_path / "models.py").write_text(MODELS)
+    assert_refused(deploy_prune("inspect", source, "--image-size", "32", cwd=tmp_path), line)
+
+
+def test_a_model_whose_forward_fails(tmp_path):
+    (tmp_path / "models.py").write_text(MODELS)
+    done = deploy_prune("inspect", "models:fails", "--image-size", "32", cwd=tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the model fails on the example inputs in conv")
+    assert line.endswith("give inputs that it runs on")
+    assert done.returncode == 2
+
+
+def test_inspect_lists_groups_and_reasons(tmp_path):
+    (tmp_path / "models.py").write_text(MODELS)
+    done = deploy_prune("inspect", "models:two_layers", "--image-size", "32", "--json", cwd=tmp_path)
+    found = json.loads(done.stdout)
+    assert [(group["name"], group["width"]) for group in found["groups"]] == [("0", 8)]
+    assert any("reaches the model's output" in frozen["reason"] for frozen in found["frozen"])
+    printed = deploy_prune("inspect", "models:two_layers", "--image-size", "32", cwd=tmp_path).stdout
+    assert "8 removable units in 1 groups" in printed
+
+
+def test_data_with_a_wrong_task_or_size(tmp_path):
+    assert_refused(
+        deploy_prune("data", "digits", "--task", "detct", "--out", tmp_path / "d"),
+        "unknown task 'detct': did you mean 'detect'? choose one of detect, segment, classify, semantic, digits",
+    )
+    assert_refused(
+        deploy_prune("data", "digits", "--train", "0", "--out", tmp_path / "d"),
+        "train is 0, expected at least 1 image",
+    )
+    assert not (tmp_path / "d").exists()
+
+
+def test_data_writes_and_says_where(tmp_path):
+    out = tmp_path / "d"
+    done = deploy_prune("data", "digits", "--train", "2", "--val", "1", "--image-size", "64", "--out", out)
+    assert done.stdout == f"{out / 'data.yaml'}\n"
+    assert len(list((out / "images" / "train").iterdir())) == 2
+
+
+def test_profiles_are_listed():
+    assert "cpu-onnxruntime: onnxruntime, cpu, 1 thread(s), fp32" in deploy_prune("profiles").stdout.splitlines()
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_the_traceback_can_be_asked_for(how):
+    option = ["--traceback"] if how == "option" else []
+    variable = {"DEPLOY_PRUNE_TRACEBACK": "1"} if how == "variable" else {}
+    done = deploy_prune(*option, "run", "no.yaml", **variable)
+    assert done.returncode != 0
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "InputError: recipe no.yaml does not exist" in done.stderr
+
+
+def test_an_unexpected_error_stays_a_traceback():
+    broken = (
+        "import deploy_prune.hardware.profile as p\ndef broken(): raise ZeroDivisionError\np.list_profiles = broken"
+    )
+    done = deploy_prune("profiles", before=broken)
+    assert "ZeroDivisionError" in done.stderr and "Traceback" in done.stderr and done.returncode == 1
