@@ -164,3 +164,11 @@ def test_atoms_follow_permutations(facts):
     (out,) = apply(facts, "permute", joint, [2, 0, 1], outputs=((4, 2, 3),))
     assert out.blocks[0].axes == (0, 2)
     assert out.blocks[0].atoms.tolist() == np.arange(12).reshape(3, 4).T.tolist()
+
+
+def test_a_mask_over_several_axes_freezes_and_integers_pass(facts):
+    a = channels(facts, (2, 3, 4))
+    (out,) = apply(facts, "index", a, [None, None, Value((5,))], outputs=((2, 3, 5),))
+    assert out.block_at(1).atoms.tolist() == [0, 1, 2] and not facts.frozen
+    (masked,) = apply(facts, "index", a, [Value((2, 3))], outputs=((5, 4),))
+    assert not masked.tracked and facts.frozen[0].reason == "is picked by a mask over several axes"

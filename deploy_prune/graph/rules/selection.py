@@ -189,6 +189,9 @@ def _advanced(call: Call, value: Value, indices: Sequence[Value | None]) -> Valu
             call.facts.freeze(block.atoms, f"axis {axis} is indexed by computed numbers")
     rest = [a for a in range(value.ndim) if a not in used]
     index_ndim = len(call.shape) - len(rest)
+    if index_ndim != max(index.ndim for index in indices if index is not None):
+        call.facts.freeze(value.atoms(), "is picked by a mask over several axes")
+        return Value(call.shape)
     adjacent = used == list(range(used[0], used[0] + len(used)))
     start = used[0] if adjacent else 0
     axis_of = {a: (k if k < start else k + index_ndim) for k, a in enumerate(rest)}
