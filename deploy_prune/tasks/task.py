@@ -61,8 +61,13 @@ class Task(Protocol):
     def calibration_inputs(self, n: int) -> Tensor:
         """Return ``n`` training images of shape (n, 3, H, W), exactly as the network receives them."""
 
-    def export_onnx(self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None) -> Path:
-        """Write ``model`` as one ONNX file of fixed shape (1, 3, H, W) and return its path."""
+    def export_onnx(
+        self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True
+    ) -> Path:
+        """Write ``model`` as one ONNX file of fixed shape (1, 3, H, W) and return its path.
+
+        ``simplify=False`` saves time where the file is only measured: ONNX Runtime simplifies it to the same graph.
+        """
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write ``model``, structure and float32 weights, in the format that the task's own library loads."""

@@ -135,8 +135,10 @@ class UltralyticsTask:
         chosen = [images[i * len(images) // n]["img"] for i in range(n)]
         return torch.stack(chosen).float() / 255
 
-    def export_onnx(self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None) -> Path:
-        """Write ``model`` by Ultralytics' exporter: batch norms folded, boxes decoded, no NMS, simplified.
+    def export_onnx(
+        self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True
+    ) -> Path:
+        """Write ``model`` by Ultralytics' exporter: batch norms folded, boxes decoded, no NMS.
 
         The file holds ``metadata`` beside what Ultralytics' loader needs. Same module, same bytes.
         """
@@ -144,7 +146,7 @@ class UltralyticsTask:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            raw = api.export_file(model, self.image_size, Path(folder))
+            raw = api.export_file(model, self.image_size, Path(folder), simplify)
             exported = onnx.load(raw)
             own = {"description": f"YOLO {self.task} network exported by deploy_prune", "date": ""}
             set_metadata(exported, own | dict(metadata or {}))

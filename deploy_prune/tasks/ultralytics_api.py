@@ -171,7 +171,7 @@ def training_images(task: str, data: Mapping[str, Any], image_size: int) -> Sequ
         return images
 
 
-def export_file(model: nn.Module, image_size: int, folder: Path) -> Path:
+def export_file(model: nn.Module, image_size: int, folder: Path, simplify: bool = True) -> Path:
     """Write ``model.onnx`` into ``folder`` for one image of a fixed size; ``model`` itself stays as it is.
 
     Raises:
@@ -182,7 +182,7 @@ def export_file(model: nn.Module, image_size: int, folder: Path) -> Path:
         "imgsz": image_size,
         "batch": 1,
         "opset": OPSET,
-        "simplify": True,
+        "simplify": simplify,
         "device": "cpu",
     }
     subject: Any = copy(model)  # the exporter works on a deep copy of it and writes beside its ``pt_path``

@@ -1,3 +1,4 @@
+from collections import Counter
 from copy import deepcopy
 
 import onnx
@@ -36,6 +37,15 @@ def test_example_inputs_are_the_same_image_every_time(task):
     assert image.shape == (1, 3, 64, 64)
     assert torch.equal(image, task.example_inputs())
     assert 0 <= image.min() < image.max() <= 1
+
+
+def test_kept_output_leaves_out_the_feature_maps_in_both_modes(task, dense):
+    decoded, raw = task.kept_output(dense.eval()(task.example_inputs()))
+    assert decoded.shape == (1, 14, 84)
+    assert raw.keys() == task.kept_output(dense.train()(task.example_inputs().repeat(2, 1, 1, 1))).keys()
+    assert {"boxes", "scores"} <= raw.keys()
+    assert "feats" not in raw
+    dense.eval()
 
 
 def test_finetuning_keeps_a_narrow_network_and_its_input(task, narrow, dense, tmp_path):
@@ -138,6 +148,22 @@ def test_exported_file_is_one_static_reproducible_graph(task, narrow, tmp_path):
     assert same(weights(narrow), before)
     assert not narrow.is_fused()
     assert check_parity(narrow, path, task.calibration_inputs(2)).max_rel < 1e-5
+
+
+def test_unsimplified_file_becomes_the_same_runtime_graph(task, narrow, tmp_path):
+    import onnxruntime
+
+    def optimised(simplify):
+        path = task.export_onnx(narrow, tmp_path / f"{simplify}.onnx", simplify=simplify)
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath, options.log_severity_level = str(path) + ".optimised", 4
+        onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+        return len(onnx.load(path).graph.node), Counter(node.op_type for node in nodes)
+
+    (few, simplified), (many, plain) = optimised(True), optimised(False)
+    assert few < many
+    assert simplified == plain
 
 
 def test_file_of_another_network_fails_parity(task, dense, tmp_path):
