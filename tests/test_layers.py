@@ -166,9 +166,7 @@ def test_the_core_only_computes():
 
 
 def test_every_part_of_the_package_is_in_the_table():
-    parts = {
-        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
-    }
+    parts = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert parts - {"__init__"} <= ALLOWED.keys()
 
 
@@ -260,9 +258,7 @@ def test_a_wrong_import_is_seen(tree, files, message):
 
 
 def test_an_unknown_part_is_seen(tree):
-    assert wrong_imports(tree(other__a="import deploy_prune.graph.b", graph__b="")) == [
-        "other/a.py imports graph"
-    ]
+    assert wrong_imports(tree(other__a="import deploy_prune.graph.b", graph__b="")) == ["other/a.py imports graph"]
 
 
 def test_a_ring_is_seen(tree):

@@ -83,8 +83,7 @@ def test_own_data_needs_a_path_alone(tmp_path):
         ),
         (
             {"name": "../elsewhere"},
-            "name: expected letters, digits, '.', '_' or '-', beginning with a letter or digit, "
-            "got '../elsewhere'",
+            "name: expected letters, digits, '.', '_' or '-', beginning with a letter or digit, got '../elsewhere'",
         ),
     ],
 )

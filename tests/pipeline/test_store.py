@@ -89,9 +89,7 @@ def test_a_second_run_in_one_folder_is_refused_while_the_first_lives(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(
-        InputError, match=r"output folder .*file/run cannot be written: Not a directory; choose"
-    ):
+    with pytest.raises(InputError, match=r"output folder .*file/run cannot be written: Not a directory; choose"):
         RunStore(tmp_path / "file" / "run")
 
 

@@ -85,9 +85,7 @@ def missing_keys(required, found, where=""):
         return [key for item in found for key in missing_keys(required[0], item, where)]
     absent = [where + key for key in required or () if key not in found]
     if isinstance(required, dict):
-        absent += [
-            k for key, inner in required.items() if inner for k in missing_keys(inner, found[key], key + ".")
-        ]
+        absent += [k for key, inner in required.items() if inner for k in missing_keys(inner, found[key], key + ".")]
     return absent
 
 
@@ -185,8 +183,6 @@ def test_without_matplotlib_the_pip_line_is_given():
         "try: draw_plots(None, None)\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    printed = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert printed.startswith("MissingDependencyError plots need matplotlib")
     assert "pip install 'deploy_prune[report]'" in printed

@@ -1,0 +1,97 @@
+"""The whole pipeline on a tiny recipe: every stage the real one, on real images, in processes of their own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy_prune.pipeline.run import _STAGES
+from deploy_prune.report.result import read_result
+
+ROOT = Path(__file__).parents[2]
+PROFILE = {
+    "name": "quick",
+    "engine": "onnxruntime",
+    "measuring": {"warm_up_runs": 2, "warm_up_max_s": 0.3, "min_runs": 10, "min_s": 0, "max_s": 1},
+}
+TINY = {
+    "data": {"name": "digits", "train": 16, "val": 4, "image_size": 32},
+    "train": {"epochs": 1},
+    "finetune": {"epochs": 1, "distil": True},
+    "search": {"calibration_images": 0},
+    "export": {"parity_images": 2},
+    "budget": {"speedup": 1.2},
+}
+
+pytestmark = pytest.mark.slow
+
+
+def run_python(*arguments):
+    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def run(folder, *changes):
+    return run_python("-m", "deploy_prune", "run", folder / "tiny.yaml", *changes, "--out", folder / "run")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "quick.yaml").write_text(yaml.safe_dump(PROFILE))
+    recipe = yaml.safe_load((ROOT / "pipelines" / "yolov8n_digits.yaml").read_text())
+    recipe |= TINY | {"name": "tiny", "profile": str(folder / "quick.yaml")}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    done = run(folder)
+    assert done.returncode in (0, 1), done.stderr  # 1: a machine that is busy with other tests missed the budget
+    return folder, done
+
+
+def test_every_stage_says_one_line_and_the_result_is_printed(finished):
+    _, done = finished
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[: len(_STAGES)]] == list(_STAGES)
+    assert "speed-up" in done.stdout and "Report, pictures and report.json: " in done.stdout
+
+
+def test_the_report_is_whole_and_its_artifacts_are_there(finished):
+    folder, done = finished
+    result = read_result(folder / "run" / "report" / "report.json")
+    assert (result.budget.met, done.returncode) in ((True, 0), (False, 1))
+    assert result.mac_reduction > 1 and result.pruned.params < result.dense.params
+    assert result.rounds and result.frozen and result.layers
+    assert any(width.kept < width.dense for width in result.widths)
+    assert [(step.stage, step.form) for step in result.metric_steps] == [
+        ("baseline", "pytorch"), ("baseline", "onnx"), ("prune", "pytorch"), ("finetune", "pytorch"),
+        ("export", "onnx"),
+    ]  # fmt: skip
+    for artifact in result.artifacts:
+        assert (folder / "run" / artifact.path).is_file()
+    assert {path.suffix for path in (folder / "run" / "report").iterdir()} == {".json", ".md", ".png"}
+
+
+def test_running_again_skips_everything_and_prints_the_same_result(finished):
+    folder, first = finished
+    again = run(folder)
+    lines = again.stdout.splitlines()
+    assert all(line.endswith("(unchanged, skipped)") for line in lines[: len(_STAGES)])
+    assert lines[len(_STAGES) :] == first.stdout.splitlines()[len(_STAGES) :]
+
+
+def test_the_independent_script_reads_the_run(finished):
+    folder, _ = finished
+    done = run_python(ROOT / "benchmarks" / "measure_again.py", folder / "run", "--seconds", "1")
+    assert done.returncode in (0, 1) and "share of the budget" in done.stdout, done.stderr
+
+
+def test_an_unreachable_budget_names_the_fastest_latency_and_keeps_what_was_measured(finished):
+    folder, _ = finished
+    done = run(folder, "--speedup", "1000")
+    assert done.returncode == 2
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["data", "train", "baseline", "profile"]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the budget of ") and "the fastest plan is predicted to take" in line
+    assert not (folder / "run" / "report").exists()  # no report of the old budget beside the new one
+    assert json.loads((folder / "run" / "profile" / "stage.json").read_text())["stage"] == "profile"
