@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 import deploy_prune
 from deploy_prune.pipeline.store import Draft, Record, RunStore, stage_key
@@ -102,7 +102,7 @@ def _print_line(console: Console, stage: str, figure: str, note: str) -> None:
 def _run_stage(stage: Stage, key: str, store: RunStore, console: Console) -> Record:
     started_s = time.monotonic()
     draft = store.open_draft(stage.name, key)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     live = console.is_terminal  # a log file gets the one line when the stage is done
     with Progress(*columns, console=console, transient=True, disable=not live) as progress:
         progress.add_task(f"[bold]{stage.name}[/]", total=None)
