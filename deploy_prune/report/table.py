@@ -23,10 +23,8 @@ def result_rows(result: Result) -> tuple[Row, ...]:
     dense, pruned, speedup = result.dense, result.pruned, result.speedup
     times = ("median", "p90", "p99", "iqr")
     labels = ("latency, median", "latency, p90", "latency, p99", "latency, IQR")
-    gained = (
-        f"{figures.ratio(speedup.value)} speed-up [{speedup.low:.2f}, {speedup.high:.2f}], {speedup.verdict}",
-        "", "", "",
-    )  # fmt: skip
+    interval = f"95 %: {speedup.low:.2f} to {speedup.high:.2f}, {speedup.verdict}"
+    gained = (f"{figures.ratio(speedup.value)} speed-up", interval, "", "")
     return (
         *(
             Row(
