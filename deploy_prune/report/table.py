@@ -45,7 +45,7 @@ def result_rows(result: Result) -> tuple[Row, ...]:
         Row("parameters", figures.count(dense.params), figures.count(pruned.params)),
         Row("ONNX file", figures.size(dense.size_bytes), figures.size(pruned.size_bytes)),
         Row(
-            f"{dense.metric.name} of the ONNX file",
+            f"{dense.metric.name}, ONNX file",
             f"{dense.metric.value:.4f}",
             f"{pruned.metric.value:.4f}",
             f"loss {result.metric_loss:+.4f}",

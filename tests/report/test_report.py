@@ -130,7 +130,7 @@ def test_the_table_says_what_was_gained_and_what_it_cost():
         "MACs": ("4.00 M", "1.00 M", "4.00× fewer"),
         "parameters": ("3.00 k", "1.00 k", ""),
         "ONNX file": ("4.00 KiB", "1.00 KiB", ""),
-        "mAP of the ONNX file": ("0.6000", "0.5800", "loss +0.0200"),
+        "mAP, ONNX file": ("0.6000", "0.5800", "loss +0.0200"),
     }
 
 
