@@ -57,13 +57,9 @@ def holds(folder: Path, request: Request) -> bool:
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{folder} is not empty and no data set of ours: choose another folder") from error
     if (schema, made) != (SCHEMA, request):
-        raise InputError(
-            f"{folder} holds another data set ({_words(schema, made)}): delete it or choose another"
-        )
+        raise InputError(f"{folder} holds another data set ({_words(schema, made)}): delete it or choose another")
     if _checksum(folder, files) != checksum:
-        raise InputError(
-            f"{folder} holds this data set, but files were changed or lost: delete it and repeat"
-        )
+        raise InputError(f"{folder} holds this data set, but files were changed or lost: delete it and repeat")
     return True
 
 

@@ -101,9 +101,7 @@ def _load_photos() -> dict[str, NDArray[np.uint8]]:
     # The files, not skimage.data.astronaut(): that function goes to the network when a file is not there.
     skimage_folder = Path(skimage.__file__).parent / "data"
     sklearn_folder = Path(sklearn.__file__).parent / "datasets" / "images"
-    paths = [skimage_folder / name for name in SKIMAGE_PHOTOS] + [
-        sklearn_folder / name for name in SKLEARN_PHOTOS
-    ]
+    paths = [skimage_folder / name for name in SKIMAGE_PHOTOS] + [sklearn_folder / name for name in SKLEARN_PHOTOS]
     for path in paths:
         if not path.is_file():
             raise _missing(f"the photograph {path} is not there")
@@ -111,6 +109,4 @@ def _load_photos() -> dict[str, NDArray[np.uint8]]:
 
 
 def _missing(what: str) -> MissingDependencyError:
-    return MissingDependencyError(
-        f"the embedded digits need them, but {what}: pip install 'deploy_prune[data]'"
-    )
+    return MissingDependencyError(f"the embedded digits need them, but {what}: pip install 'deploy_prune[data]'")

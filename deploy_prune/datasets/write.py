@@ -4,11 +4,12 @@ import difflib
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 
 from deploy_prune.datasets.formats import FORMATS, TASKS, Format, Item, Origin, write_data_yaml
 from deploy_prune.datasets.record import Request, holds, write_record
@@ -17,7 +18,14 @@ from deploy_prune.errors import InputError
 
 
 def write_digits(
-    task: str, out: Path, *, train: int = 800, val: int = 200, image_size: int = 160, seed: int = 0
+    task: str,
+    out: Path,
+    *,
+    train: int = 800,
+    val: int = 200,
+    image_size: int = 160,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the digits in the format of ``task`` into the folder ``out``.
 
@@ -32,6 +40,7 @@ def write_digits(
         val: number of validation images; no digit and no piece of photograph is in both.
         image_size: side of the square images, pixels.
         seed: what the scenes are drawn from.
+        progress: where the bar is shown; by default on stderr if that is a terminal.
 
     Returns:
         The data set's yaml (detect, segment) or its folder (classify, semantic, digits).
@@ -44,7 +53,7 @@ def write_digits(
     request = Request(task, train, val, image_size, seed)
     written = _check(request)
     if not holds(out, request):
-        _write_whole(out, lambda folder: _write_items(folder, request, written))
+        _write_whole(out, lambda folder: _write_items(folder, request, written, progress))
     return out / written.entry
 
 
@@ -59,9 +68,7 @@ def _check(request: Request) -> Format:
     _at_least("seed", request.seed, 0, "")
     for split in SPLITS:
         count = getattr(request, split)
-        _at_least(
-            split, count, wanted.fewest, "image" if wanted.fewest == 1 else "images, one for each class"
-        )
+        _at_least(split, count, wanted.fewest, "image" if wanted.fewest == 1 else "images, one for each class")
         if wanted.once and count > (most := len(load_sources()[split].digits)):
             raise InputError(f"{split} is {count}, but has only {most} plain digits: ask for {most} or fewer")
     return wanted
@@ -78,13 +85,11 @@ def _write_whole(out: Path, fill: Callable[[Path], None]) -> None:
     """Let ``fill`` write a folder beside ``out``, then give it that name; on any failure nothing is left."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     except OSError as error:
-        raise InputError(
-            f"cannot write to {out.parent}: {error.strerror or error}; choose another folder"
-        ) from error
+        raise InputError(f"cannot write to {out.parent}: {error.strerror or error}; choose another folder") from error
     try:
-        folder = partial / out.name  # inside, because mkdtemp's own folder is closed to other users
+        folder = scratch / out.name  # inside, because mkdtemp's own folder is closed to other users
         folder.mkdir()
         fill(folder)
         if out.exists():
@@ -93,14 +98,18 @@ def _write_whole(out: Path, fill: Callable[[Path], None]) -> None:
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}; nothing was left there") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _write_items(folder: Path, request: Request, wanted: Format) -> None:
+def _write_items(folder: Path, request: Request, wanted: Format, progress: Progress | None) -> None:
     sources = load_sources()
     items = [(split, index) for split in SPLITS for index in range(getattr(request, split))]
     origins: list[Origin] = []
-    for split, index in track(items, "writing the digits", console=Console(stderr=True), transient=True):
+    console = Console(stderr=True)
+    show = (
+        progress.track if progress else partial(track, console=console, transient=True, disable=not console.is_terminal)
+    )
+    for split, index in show(items, description="write digits"):
         chance = np.random.SeedSequence(request.seed, spawn_key=(SPLITS.index(split), index))
         item = Item(folder, sources[split], index, request.image_size, np.random.default_rng(chance))
         origins.append(wanted.write(item))

@@ -33,6 +33,10 @@ Inputs = Any
 """A tensor, a tuple or list of positional arguments, or a dict of keyword arguments."""
 
 
+OUTPUT = "output"
+"""Stands for an operator where the model's result is handed back."""
+
+
 @dataclass
 class Trace:
     """What the runs of a model showed: its facts, and the value of every integer attribute that was followed."""
@@ -107,6 +111,7 @@ class _Tracer:
         hooks = nn.modules.module
         with ExitStack() as stack:
             self.stack.clear()
+            self.operator = ""
             stack.enter_context(torch.no_grad())
             stack.callback(hooks.register_module_forward_pre_hook(self._enter).remove)
             stack.callback(hooks.register_module_forward_hook(self._leave).remove)
@@ -148,7 +153,9 @@ class _Tracer:
             del self.stack[depth:]
 
     def locate(self) -> Place:
-        """The innermost module, the operator and the line of the user's code."""
+        """The innermost module, the operator and the line of the user's code; the output has no line."""
+        if self.operator == OUTPUT:
+            return Place("", OUTPUT, "")
         frame, source = sys._getframe(1), ""
         while frame is not None:
             path = Path(frame.f_code.co_filename)
@@ -214,7 +221,7 @@ class _Tracer:
 
     def freeze_output(self, output: Any) -> None:
         """What reaches the output keeps its shape."""
-        self.operator = "output"
+        self.operator = OUTPUT
         for path, leaf in pytree.tree_flatten_with_path(_plain(output))[0]:
             if isinstance(leaf, torch.Tensor):
                 where = pytree.keystr(path)

@@ -58,6 +58,7 @@ def write_data(settings: RunSettings, context: StageContext) -> str:
         val=data.val,
         image_size=data.image_size,
         seed=data.seed,
+        progress=context.progress,
     )
     return f"{data.train} training and {data.val} validation images of {data.image_size} pixels"
 

@@ -38,9 +38,7 @@ def test_the_picture_shows_the_digits_where_the_masks_say():
     # With the same chance and one digit more, only the pixels of that digit and its soft edge may differ.
     source = load_sources()["train"]
     one = compose_scene(source, SIZE, [Wanted(3, (0.3, 0.3))], np.random.default_rng(1))
-    two = compose_scene(
-        source, SIZE, [Wanted(3, (0.3, 0.3)), Wanted(7, (0.3, 0.3))], np.random.default_rng(1)
-    )
+    two = compose_scene(source, SIZE, [Wanted(3, (0.3, 0.3)), Wanted(7, (0.3, 0.3))], np.random.default_rng(1))
     changed = (one.image != two.image).any(axis=2)
     added = two.instances[1].visible
     x0, y0, x1, y1 = two.instances[1].box

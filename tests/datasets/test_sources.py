@@ -40,7 +40,5 @@ def test_the_ink_is_that_of_scikit_learn():
 
 def test_a_missing_photograph_is_one_clear_line(monkeypatch):
     monkeypatch.setattr(sources, "SKIMAGE_PHOTOS", ("lost.png",))
-    with pytest.raises(
-        MissingDependencyError, match=r"lost\.png is not there: pip install 'deploy_prune\[data\]'"
-    ):
+    with pytest.raises(MissingDependencyError, match=r"lost\.png is not there: pip install 'deploy_prune\[data\]'"):
         sources._load_photos()

@@ -17,9 +17,7 @@ SMALL = {"train": 12, "val": 10, "image_size": 64}
 
 def contents(folder):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def origins(folder):
@@ -178,9 +176,7 @@ def test_a_harmed_data_set_is_refused(tmp_path, harm):
     assert "holds this data set, but files were changed or lost: delete it" in refusal(tmp_path / "d")
 
 
-@pytest.mark.parametrize(
-    "record", ["{", "[]", '{"schema": 1}', '{"schema": 1, "request": 3, "files": 4, "sha256": 5}']
-)
+@pytest.mark.parametrize("record", ["{", "[]", '{"schema": 1}', '{"schema": 1, "request": 3, "files": 4, "sha256": 5}'])
 def test_a_broken_record_is_refused(tmp_path, record):
     (tmp_path / "dataset.json").write_text(record)
     assert str(tmp_path) in refusal(tmp_path)
@@ -188,18 +184,13 @@ def test_a_broken_record_is_refused(tmp_path, record):
 
 def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "d").write_text("")
-    assert (
-        refusal(tmp_path / "d")
-        == f"{tmp_path / 'd'} is a file, expected a folder to write: choose another name"
-    )
+    assert refusal(tmp_path / "d") == f"{tmp_path / 'd'} is a file, expected a folder to write: choose another name"
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     text = refusal(tmp_path / "file" / "d")
-    assert text.startswith(f"cannot write to {tmp_path / 'file'}: ") and text.endswith(
-        "; choose another folder"
-    )
+    assert text.startswith(f"cannot write to {tmp_path / 'file'}: ") and text.endswith("; choose another folder")
 
 
 @pytest.mark.parametrize(
