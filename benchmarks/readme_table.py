@@ -7,6 +7,7 @@ can be checked against.
 """
 
 import argparse
+import datetime
 import shutil
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def fill(readme: str, section: str) -> str:
     return f"{before}{begin}\n{section}\n{end}{after}"
 
 
-def write_section(run: Path, name: str) -> str:
+def write_section(run: Path, name: str, day: str) -> str:
     """The result as the README shows it, from the copies in benchmarks/results/``name``."""
     result = read_result(run / "report.json")
     conditions = result.conditions
@@ -35,7 +36,7 @@ def write_section(run: Path, name: str) -> str:
     where += f"{conditions['engine_version']}, {conditions['precision']}, input {conditions['inputs']}"
     folder = f"benchmarks/results/{name}"
     pictures = [f"![{title}]({folder}/{file})" for file, (title, _) in PLOTS.items() if file != "widths.png"]
-    source = f"Measured on {where}. From [{folder}/report.json]({folder}/report.json)."
+    source = f"Measured on {day} on {where}. From [{folder}/report.json]({folder}/report.json)."
     return "\n\n".join([result_markdown(result), source, *pictures])
 
 
@@ -49,8 +50,9 @@ def main() -> None:
     kept.mkdir(parents=True, exist_ok=True)
     for file in ("report.json", *PLOTS):
         shutil.copy(arguments.run / "report" / file, kept)
+    day = datetime.date.fromtimestamp((arguments.run / "report" / "report.json").stat().st_mtime).isoformat()
     readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text(encoding="utf-8"), write_section(kept, name)), encoding="utf-8")
+    readme.write_text(fill(readme.read_text(encoding="utf-8"), write_section(kept, name, day)), encoding="utf-8")
 
 
 if __name__ == "__main__":
