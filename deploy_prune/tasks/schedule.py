@@ -34,12 +34,12 @@ class Schedule:
     """
 
     optimizer: str = "AdamW"
-    lr0: float = 2e-3
+    lr0: float = 4e-3
     lrf: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup_epochs: float = 2.0
-    batch: int = 16
+    batch: int = 8
     ema_steps: int = 50
     mosaic: float = 0.0
     close_mosaic: int = 0
@@ -71,5 +71,9 @@ class Schedule:
         return 1 - 1 / min(step, self.ema_steps)
 
 
+# Measured on YOLOv8n from random weights, 1000 digit scenes of 160 pixels, 6 epochs, mAP50-95 on 200 others:
+# batch 16: AdamW at 2e-3 0.518, 4e-3 0.574, 8e-3 0.550, MuSGD at 1e-2 0.569; at 4e-3 mosaic 0.5 gave 0.560.
+# batch 8, AdamW at 4e-3: 0.613 to 0.615, for 4 % more processor time.
 TRAINING = Schedule()
-FINETUNING = Schedule(lr0=1e-3, warmup_epochs=1.0)
+# A network with 1.9 times fewer MACs came from 0.02 back to 0.50 of the dense 0.57 in one epoch at 2e-3.
+FINETUNING = Schedule(lr0=2e-3, warmup_epochs=0.5)
