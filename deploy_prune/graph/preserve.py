@@ -14,12 +14,13 @@ from torch import nn
 from deploy_prune.graph.attributes import Attribute, TracedInt
 
 _KEPT_APART = frozenset({"training", "_parameters", "_buffers", "_modules"})
+_COMPUTE_WITH_SIZES = (nn.MultiheadAttention, nn.Unflatten)
 
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
     """On exit every module's attributes, training flag and buffers, and all random states, are as on entry."""
-    attributes = {module: dict(module.__dict__) for module in model.modules()}
+    attributes = {id(holder): (holder, dict(holder.__dict__)) for _, _, holder in holders(model)}
     buffers = {b: (b._version, b.clone()) for b in model.buffers()}
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -31,9 +32,9 @@ def preserved(model: nn.Module) -> Iterator[None]:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.backends.mha.set_fastpath_enabled(fast_path)
-        for module, found in attributes.items():
-            module.__dict__.clear()
-            module.__dict__.update(found)
+        for holder, found in attributes.values():
+            holder.__dict__.clear()
+            holder.__dict__.update(found)
         with torch.no_grad():
             for buffer, (version, content) in buffers.items():
                 if buffer._version != version:
@@ -48,21 +49,44 @@ def enter_mode(model: nn.Module, training: bool) -> None:
             module.train(False)
 
 
-def trace_attributes(model: nn.Module) -> dict[Attribute, int]:
-    """Put a :class:`TracedInt` for every integer attribute of the model's own modules; returns their values.
+def holders(model: nn.Module) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Everything that keeps sizes in attributes: (module name, path below it, object).
 
-    Modules of ``torch.nn`` are left out: surgery sets their sizes from their weights.
+    These are the modules, and plain objects among their attributes (the ``config`` of Hugging Face models), each once.
+    """
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        yield name, (), module
+        for key, value in list(module.__dict__.items()):
+            if key in _KEPT_APART or id(value) in seen or not _is_plain_object(value):
+                continue
+            seen.add(id(value))
+            yield name, (key,), value
+
+
+def _is_plain_object(value: Any) -> bool:
+    if isinstance(value, (nn.Module, torch.Tensor, type)) or callable(value):
+        return False
+    origin = type(value).__module__.partition(".")[0]
+    return hasattr(value, "__dict__") and origin not in {"torch", "numpy", "builtins", "collections"}
+
+
+def trace_attributes(model: nn.Module) -> dict[Attribute, int]:
+    """Put a :class:`TracedInt` for every integer attribute that the model's forward may read; returns their values.
+
+    Layers of ``torch.nn`` are left out, since surgery sets their sizes from their weights; the two whose forward
+    computes with sizes are not.
     """
     found: dict[Attribute, int] = {}
-    for name, module in model.named_modules():
-        if type(module).__module__.startswith("torch.nn."):
+    for name, path, holder in holders(model):
+        if type(holder).__module__.startswith("torch.nn.") and not isinstance(holder, _COMPUTE_WITH_SIZES):
             continue
-        for key, value in list(module.__dict__.items()):
+        for key, value in list(holder.__dict__.items()):
             if key.startswith("_") or key in _KEPT_APART:
                 continue
-            traced = _traced(value, Attribute(name, (key,)), found)
+            traced = _traced(value, Attribute(name, (*path, key)), found)
             if traced is not value:
-                module.__dict__[key] = traced
+                holder.__dict__[key] = traced
     return found
 
 

@@ -115,20 +115,19 @@ class _Tracer:
             stack.enter_context(torch.no_grad())
             stack.callback(hooks.register_module_forward_pre_hook(self._enter).remove)
             stack.callback(hooks.register_module_forward_hook(self._leave).remove)
+            stack.enter_context(_heard_functionals())
             stack.enter_context(_Operators(self))
             stack.enter_context(_Functions(self))
             yield
 
     def mark(self) -> tuple[int, ...]:
         """How many facts there are now, for :meth:`roll_back`."""
-        f = self.facts
-        return tuple(len(facts) for facts in (f.unified, f.frozen, f.boxes, f.projections, f.equations))
+        return tuple(len(facts) for facts in self.facts.lists())
 
     def roll_back(self, mark: tuple[int, ...]) -> None:
         """Forget the facts recorded since ``mark``."""
-        f = self.facts
-        for facts, length in zip((f.unified, f.frozen, f.boxes, f.projections, f.equations), mark, strict=True):
-            del facts[length:]  # type: ignore[attr-defined]
+        for facts, length in zip(self.facts.lists(), mark, strict=True):
+            del facts[length:]
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if id(module) in self.modules:
@@ -265,6 +264,23 @@ def _plain(output: Any) -> Any:
     if isinstance(output, (torch.Tensor, dict, list, tuple)) or not hasattr(output, "__dict__"):
         return output
     return dict(vars(output))
+
+
+@contextmanager
+def _heard_functionals() -> Iterator[None]:
+    """Let modes hear the calls inside ``torch.nn.functional``, not only the outermost one.
+
+    Its functions ask ``has_torch_function…`` whether to hand themselves over whole; meanwhile the answer is no.
+    """
+    functional: Any = torch.nn.functional
+    asked = {k: v for k, v in vars(functional).items() if k.startswith("has_torch_function")}
+    try:
+        for name in asked:
+            setattr(functional, name, lambda *_: False)
+        yield
+    finally:
+        for name, function in asked.items():
+            setattr(functional, name, function)
 
 
 class _Operators(TorchDispatchMode):

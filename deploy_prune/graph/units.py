@@ -2,31 +2,26 @@
 
 A **unit** is a smallest set of parameter slices that live and die together: a connected component of the ``unify``
 facts once boxes, sizes and projections are resolved. Units that touch the same parameter axes form a **group**; a plan
-says which units of each group stay.
+says which units of each group stay. Groups of heads overlap groups of channels: a slice is removed if any unit that
+holds it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from deploy_prune.graph.resolve import Resolved, resolve
+from deploy_prune.graph.grouping import Axis, Grouped, Slices, group_components
+from deploy_prune.graph.resolve import Components, Resolved, resolve
+from deploy_prune.graph.rows import RowFinder
 from deploy_prune.graph.trace import Trace
-from deploy_prune.graph.values import Facts, Place
+from deploy_prune.graph.values import Atoms, Facts, Place
 
-Axis = tuple[str, int]
-"""A parameter or buffer by name, and one of its axes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Slices:
-    """Where a group's units lie on one parameter axis: row ``u`` of ``indices`` (units, m) belongs to unit ``u``."""
-
-    parameter: str
-    axis: int
-    indices: np.ndarray
+Partition = Literal["columns", "rows", "cells"]
+"""One of the three partitions of :class:`~deploy_prune.graph.resolve.Resolved`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +30,25 @@ class UnitGroup:
 
     Attributes:
         name: the module whose channels these are (the first that ran), with a suffix where it has several groups.
+        kind: ``channels``, or ``heads`` where each unit is a whole row of channels that another group has singly.
         width: number of units.
         slices: one entry per parameter axis, in order of execution.
-        labels: component number of each unit in :class:`Units`.
+        labels: component number of each unit, shape (rows, width); with several rows, each row may lose other units,
+            equally many in all.
+        partition: what the component numbers count.
     """
 
     name: str
+    kind: Literal["channels", "heads"]
     width: int
     slices: tuple[Slices, ...]
     labels: np.ndarray
+    partition: Partition
+
+    @property
+    def rows(self) -> int:
+        """How many rows choose their own indices."""
+        return len(self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,21 +69,35 @@ class Units:
     Attributes:
         groups: what can be removed.
         frozen: what cannot, with reasons.
-        axes: component number of every index of every parameter axis.
-        unknown: operators without a rule and how often they ran.
+        axes: the atom of every index of every parameter axis.
+        facts: what the runs said.
+        resolved: the partitions of the atoms.
         unreached: parameters that no run used.
     """
 
     groups: tuple[UnitGroup, ...]
     frozen: tuple[FrozenGroup, ...]
-    axes: Mapping[Axis, np.ndarray]
+    axes: Mapping[Axis, Atoms]
+    facts: Facts
     resolved: Resolved
-    unknown: Mapping[str, int]
     unreached: tuple[str, ...]
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Operators without a rule and how often they ran."""
+        return dict(self.facts.unknown)
 
     def group(self, name: str) -> UnitGroup:
         """The group of this name."""
         return next(g for g in self.groups if g.name == name)
+
+    def labels(self, partition: Partition) -> np.ndarray:
+        """Component number of every atom in a partition."""
+        if partition == "cells":
+            return self.resolved.cells
+        components = self.resolved.columns if partition == "columns" else self.resolved.rows
+        assert components is not None
+        return components.labels
 
 
 def find_units(trace: Trace, parameter_names: Sequence[str] = ()) -> Units:
@@ -90,74 +109,105 @@ def find_units(trace: Trace, parameter_names: Sequence[str] = ()) -> Units:
     """
     facts = trace.facts
     resolved = resolve(facts, trace.attributes)
-    axes = {axis: resolved.labels[atoms] for axis, atoms in facts.axes.items() if axis[0] in facts.reached}
-    free, frozen = _group_labels(axes, resolved)
-    taken: dict[str, int] = {}
-    groups = []
-    for labels, slices in free:
-        groups.append(UnitGroup(_unique(_root(slices), taken), len(labels), slices, labels))
+    axes = {axis: atoms for axis, atoms in facts.axes.items() if axis[0] in facts.reached}
+    columns = group_components(axes, resolved.columns)
+    names = _Names()
+    finder = RowFinder(facts, resolved)
+    groups = [_column_group(names, grouped, axes, finder) for grouped in columns if grouped.free]
+    if resolved.rows is not None:
+        fresh = _not_in(resolved.columns, resolved.rows)
+        whole = group_components(axes, resolved.rows)
+        groups += _row_groups(names, [g for g in whole if g.free and fresh[g.labels].all()], axes, resolved)
+    removable = np.zeros(facts.count, bool)
+    for group in groups:
+        for s in group.slices:
+            removable[axes[s.parameter, s.axis][s.indices.ravel()]] = True
     return Units(
         groups=tuple(groups),
-        frozen=tuple(_explain(facts, resolved, labels, slices) for labels, slices in frozen),
+        frozen=tuple(_frozen_groups(columns, resolved.columns, axes, removable)),
         axes=axes,
+        facts=facts,
         resolved=resolved,
-        unknown=dict(facts.unknown),
         unreached=tuple(n for n in parameter_names if n not in facts.reached),
     )
 
 
-_Grouped = list[tuple[np.ndarray, tuple[Slices, ...]]]
+class _Names:
+    """Group names: the first layer's, with a number where it has several."""
 
+    def __init__(self) -> None:
+        self._taken: dict[str, int] = {}
 
-def _group_labels(axes: Mapping[Axis, np.ndarray], resolved: Resolved) -> tuple[_Grouped, _Grouped]:
-    """Components by the multiset of axes that they touch (and, when frozen, by reason): free ones, frozen ones."""
-    if not axes:
-        return [], []
-    names = list(axes)
-    axis_of = np.repeat(np.arange(len(names)), [len(axes[n]) for n in names])
-    index_of = np.concatenate([np.arange(len(axes[n])) for n in names])
-    label_of = np.concatenate([axes[n] for n in names])
-
-    touched, dense = np.unique(label_of, return_inverse=True)
-    # A random 64-bit number per axis, summed over a component, tells multisets of axes apart (wrapping sums).
-    numbers = np.random.default_rng(0).integers(1, 2**63, len(names), dtype=np.uint64)
-    signature = np.zeros(len(touched), np.uint64)
-    np.add.at(signature, dense, numbers[axis_of])
-    reason = resolved.reason_of[touched]
-    _, first = np.unique(dense, return_index=True)
-
-    order = np.lexsort((index_of, dense))
-    bounds = np.searchsorted(dense[order], np.arange(len(touched) + 1))
-    keys = list(zip(signature.tolist(), reason.tolist(), strict=True))
-    members: dict[tuple[int, int], list[int]] = {}
-    for component in np.argsort(first):
-        members.setdefault(keys[component], []).append(int(component))
-
-    free: _Grouped = []
-    frozen: _Grouped = []
-    for (_, why), components in members.items():
-        entries = np.concatenate([order[bounds[c] : bounds[c + 1]] for c in components])
-        slices = []
-        for axis in np.unique(axis_of[entries]):
-            on_axis = entries[axis_of[entries] == axis]
-            parameter, number = names[axis]
-            slices.append(Slices(parameter, number, index_of[on_axis].reshape(len(components), -1)))
-        (free if why < 0 and len(components) > 1 else frozen).append((touched[components], tuple(slices)))
-    return free, [f for f in frozen if any(s.axis < 2 for s in f[1])]
+    def of(self, slices: Sequence[Slices], suffix: str = "") -> str:
+        name = _root(slices) + suffix
+        self._taken[name] = self._taken.get(name, 0) + 1
+        return name if self._taken[name] == 1 else f"{name}:{self._taken[name]}"
 
 
 def _root(slices: Sequence[Slices]) -> str:
     return slices[0].parameter.rpartition(".")[0] or slices[0].parameter
 
 
-def _unique(name: str, taken: dict[str, int]) -> str:
-    taken[name] = taken.get(name, 0) + 1
-    return name if taken[name] == 1 else f"{name}:{taken[name]}"
+def _column_group(names: _Names, grouped: Grouped, axes: Mapping[Axis, Atoms], finder: RowFinder) -> UnitGroup:
+    """A group of channels; its rows choose for themselves where nothing ties their indices."""
+    width, name = len(grouped.labels), names.of(grouped.slices)
+    cells = finder.rows(grouped.labels)
+    if cells is not None:
+        slices = [_sorted_by_row(s, axes[s.parameter, s.axis], cells, finder.cell_of) for s in grouped.slices]
+        if all(s is not None for s in slices):
+            return UnitGroup(name, "channels", width, tuple(s for s in slices if s), cells, "cells")
+    return UnitGroup(name, "channels", width, grouped.slices, grouped.labels[None], "columns")
 
 
-def _explain(facts: Facts, resolved: Resolved, labels: np.ndarray, slices: tuple[Slices, ...]) -> FrozenGroup:
-    why = int(resolved.reason_of[labels[0]])
-    if why < 0:
-        return FrozenGroup(_root(slices), 1, slices, "all its indices are tied to one another", Place("", "", ""))
-    fact = resolved.frozen[why]
-    return FrozenGroup(_root(slices), len(labels), slices, fact.reason, fact.place)
+def _sorted_by_row(slices: Slices, atoms: Atoms, cells: np.ndarray, cell_of: np.ndarray) -> Slices | None:
+    """The same slices with each unit's indices in order of rows; None where units differ in how many each row has."""
+    order = np.argsort(cells.ravel())
+    found = cell_of[atoms[slices.indices]]
+    row = order[np.searchsorted(cells.ravel()[order], found)] // cells.shape[1]
+    by_row = np.argsort(row, axis=1, kind="stable")
+    row = np.take_along_axis(row, by_row, axis=1)
+    if (row != row[:1]).any():
+        return None
+    return Slices(slices.parameter, slices.axis, np.take_along_axis(slices.indices, by_row, axis=1), row[0])
+
+
+def _not_in(columns: Components, rows: Components) -> np.ndarray:
+    """Per row component, whether it is no column component too."""
+    first = np.zeros(rows.count, np.int64)
+    first[rows.labels] = columns.labels
+    split = np.zeros(rows.count, bool)
+    split[rows.labels[first[rows.labels] != columns.labels]] = True
+    size_differs = np.bincount(rows.labels, minlength=rows.count) != np.bincount(columns.labels)[first]
+    return split | size_differs
+
+
+def _row_groups(
+    names: _Names, whole: Sequence[Grouped], axes: Mapping[Axis, Atoms], resolved: Resolved
+) -> Iterator[UnitGroup]:
+    """Groups of whole rows: ``heads`` where their channels may also go singly, else the ``channels`` themselves."""
+    reason = resolved.columns.reason_of
+    for grouped in whole:
+        atoms = np.concatenate([axes[s.parameter, s.axis][s.indices.ravel()] for s in grouped.slices])
+        singly = bool((reason[resolved.columns.labels[atoms]] < 0).any())
+        name = names.of(grouped.slices, ":heads" if singly else "")
+        kind: Literal["channels", "heads"] = "heads" if singly else "channels"
+        yield UnitGroup(name, kind, len(grouped.labels), grouped.slices, grouped.labels[None], "rows")
+
+
+def _frozen_groups(
+    columns: Sequence[Grouped], components: Components, axes: Mapping[Axis, Atoms], removable: np.ndarray
+) -> Iterator[FrozenGroup]:
+    for grouped in columns:
+        first = grouped.slices[0]
+        if grouped.free or removable[axes[first.parameter, first.axis][first.indices.ravel()]].all():
+            continue
+        if not any(s.axis < 2 for s in grouped.slices):
+            continue
+        why = int(components.reason_of[grouped.labels[0]])
+        name, width = _root(grouped.slices), len(grouped.labels)
+        if why < 0:
+            tied = "all its indices are tied to one another"
+            yield FrozenGroup(name, 1, grouped.slices, tied, Place("", "", ""))
+        else:
+            fact = components.frozen[why]
+            yield FrozenGroup(name, width, grouped.slices, fact.reason, fact.place)

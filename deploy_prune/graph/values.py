@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,10 +45,14 @@ class Block:
     Attributes:
         axes: tensor axes, ascending, each of size > 1.
         atoms: array whose shape is the sizes of these axes.
+        zero: whether the masked network (removed slices set to zero) holds zeros where an atom is removed.
+        square: whether the numbers are squares of such a value, so that their mean is a norm's statistic.
     """
 
     axes: tuple[int, ...]
     atoms: Atoms
+    zero: bool = False
+    square: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,8 @@ class Value:
         for block in self.blocks:
             new_axes = [axis_of[a] for a in block.axes]
             order = np.argsort(new_axes)
-            blocks.append(Block(tuple(int(new_axes[k]) for k in order), block.atoms.transpose(order)))
+            axes = tuple(int(new_axes[k]) for k in order)
+            blocks.append(replace(block, axes=axes, atoms=block.atoms.transpose(order)))
         return Value(tuple(shape), tuple(blocks))
 
     def taken(self, axis: int, indices: np.ndarray, shape: Sequence[int]) -> Value:
@@ -95,7 +100,7 @@ class Value:
                 blocks.append(block)
                 continue
             atoms = np.take(block.atoms, indices, axis=block.axes.index(axis))
-            blocks.append(Block(block.axes, atoms))
+            blocks.append(replace(block, atoms=atoms))
         return Value(tuple(shape), tuple(blocks)).without_single_axes()
 
     def without_single_axes(self) -> Value:
@@ -104,12 +109,8 @@ class Value:
         for block in self.blocks:
             kept = [k for k, a in enumerate(block.axes) if self.shape[a] > 1]
             if kept:
-                blocks.append(
-                    Block(
-                        tuple(block.axes[k] for k in kept),
-                        block.atoms.reshape([self.shape[block.axes[k]] for k in kept]),
-                    )
-                )
+                axes = tuple(block.axes[k] for k in kept)
+                blocks.append(replace(block, axes=axes, atoms=block.atoms.reshape([self.shape[a] for a in axes])))
         return Value(self.shape, tuple(blocks))
 
 
@@ -160,10 +161,15 @@ class Facts:
         self.frozen: list[Frozen] = []
         self.boxes: list[Box] = []
         self.projections: list[Projection] = []
+        self.layouts: list[Atoms] = []
         self.equations: list[SizeEquation] = []
         self.unknown: Counter[str] = Counter()
         self.reached: set[str] = set()
         self._locate = locate or (lambda: Place("", "", ""))
+
+    def lists(self) -> tuple[list[Any], ...]:
+        """Everything that rules append to."""
+        return self.unified, self.frozen, self.boxes, self.projections, self.layouts, self.equations
 
     def fresh(self, shape: int | Sequence[int]) -> Atoms:
         """New atoms in an array of ``shape``."""
@@ -177,7 +183,8 @@ class Facts:
         for axis, size in enumerate(shape):
             if size > 1 and (name, axis) not in self.axes:
                 self.axes[name, axis] = self.fresh(size)
-        return Value(tuple(shape), tuple(Block((a,), self.axes[name, a]) for a, s in enumerate(shape) if s > 1))
+        blocks = tuple(Block((a,), self.axes[name, a], zero=True) for a, s in enumerate(shape) if s > 1)
+        return Value(tuple(shape), blocks)
 
     def unify(self, a: Atoms, b: Atoms) -> None:
         """``a[i]`` and ``b[i]`` live and die together (arrays of one shape)."""
@@ -200,6 +207,10 @@ class Facts:
         """After removal this array must be a full box; ``fixed`` axes keep their size."""
         self.boxes.append(Box(atoms, frozenset(fixed), self._locate()))
 
+    def lay_out(self, atoms: Atoms) -> None:
+        """These indices stand in one axis, in this (row-major) order."""
+        self.layouts.append(atoms)
+
     def project(self, block: Block, axes: Sequence[int]) -> Block:
         """The block over only ``axes`` of ``block``: an index lives while anything behind it lives."""
         kept = [block.axes.index(a) for a in axes]
@@ -211,7 +222,7 @@ class Facts:
         atoms = self.fresh(shape)
         rows = block.atoms.transpose([*kept, *gone]).reshape(atoms.size, -1)
         self.projections.append(Projection(atoms.ravel(), rows, self._locate()))
-        return Block(tuple(axes), atoms)
+        return replace(block, axes=tuple(axes), atoms=atoms)
 
     def equate_size(self, value: Value, axis: int, expression: Expression) -> None:
         """The user's code gives the size of ``axis`` of ``value`` by ``expression``."""

@@ -18,8 +18,9 @@ import numpy as np
 from torch import nn
 
 from deploy_prune.errors import InputError, PlanError
-from deploy_prune.graph.attributes import Attribute, AxisSize, attributes_in, evaluate, solve_for
-from deploy_prune.graph.units import Units
+from deploy_prune.graph.attributes import Attribute, AxisSize, Operation, attributes_in, evaluate, solve_for
+from deploy_prune.graph.boxes import is_full
+from deploy_prune.graph.units import UnitGroup, Units
 from deploy_prune.graph.values import Atoms
 
 SCHEMA = 1
@@ -113,57 +114,84 @@ def make_plan(model: nn.Module, units: Units, removed: Mapping[str, Any], attrib
         PlanError: an unknown group, an index outside it, a group left without units, or a size in the code that no
             attribute value can satisfy.
     """
-    resolved = units.resolved
-    alive = np.ones(int(resolved.labels.max()) + 1 if len(resolved.labels) else 0, bool)
+    alive = np.ones(units.facts.count, bool)
     widths = {g.name: g.width for g in units.groups}
     for name, indices in removed.items():
         if name not in widths:
             raise PlanError(f"unknown group {name!r}; the model's groups are {', '.join(list(widths)[:8])}, …")
-        gone = np.unique(np.asarray(indices, dtype=np.int64))
-        if gone.size and (gone[0] < 0 or gone[-1] >= widths[name]):
-            raise PlanError(f"group {name} has units 0 to {widths[name] - 1}, got {gone[0]} to {gone[-1]}")
-        if gone.size == widths[name]:
-            raise PlanError(f"all {widths[name]} units of group {name} would go; keep at least one")
-        alive[units.group(name).labels[gone]] = False
-        widths[name] -= gone.size
+        group = units.group(name)
+        gone = _checked(group, np.asarray(indices, dtype=np.int64))
+        dead = np.zeros(int(group.labels.max()) + 1, bool)
+        dead[np.take_along_axis(group.labels, gone, axis=1)] = True
+        labels = units.labels(group.partition)
+        alive[(labels < len(dead)) & dead[np.minimum(labels, len(dead) - 1)]] = False
+        widths[name] -= gone.shape[1]
+    _check_complete(units, alive)
     cuts = []
-    for (parameter, axis), labels in units.axes.items():
-        kept = np.flatnonzero(alive[labels])
-        if len(kept) < len(labels):
-            cuts.append(AxisCut(parameter, axis, len(labels), tuple(kept.tolist())))
+    for (parameter, axis), atoms in units.axes.items():
+        kept = np.flatnonzero(alive[atoms])
+        if len(kept) < len(atoms):
+            cuts.append(AxisCut(parameter, axis, len(atoms), tuple(kept.tolist())))
     changes = _solve_attributes(units, alive, attributes)
     return Plan(widths, tuple(cuts), changes, architecture_hash(model))
+
+
+def _checked(group: UnitGroup, indices: np.ndarray) -> np.ndarray:
+    """Indices to remove as (rows, k), the same in every row if one vector is given."""
+    if indices.ndim == 1:
+        indices = np.broadcast_to(np.unique(indices), (group.rows, len(np.unique(indices))))
+    if indices.ndim != 2 or len(indices) != group.rows:
+        raise PlanError(
+            f"group {group.name} has {group.rows} rows, got indices of shape {indices.shape}; give one vector, or one "
+            "row of indices for each"
+        )
+    if indices.size and (indices.min() < 0 or indices.max() >= group.width):
+        raise PlanError(f"group {group.name} has units 0 to {group.width - 1}, got {indices.min()} to {indices.max()}")
+    if any(len(np.unique(row)) < len(row) for row in indices):
+        raise PlanError(f"a row of group {group.name} names an index twice; every row must lose equally many")
+    if indices.shape[1] == group.width:
+        raise PlanError(f"all {group.width} units of group {group.name} would go; keep at least one")
+    return indices
+
+
+def _check_complete(units: Units, alive: np.ndarray) -> None:
+    """What removals of several kinds leave together must again be full boxes, with something behind every index."""
+    for box in units.resolved.boxes:
+        if not is_full(alive[box.atoms]):
+            raise PlanError(f"the removals leave rows of different lengths in {box.place}; remove fewer kinds at once")
+    for projection in units.facts.projections:
+        if (alive[projection.atoms] != alive[projection.rows].any(axis=1)).any():
+            raise PlanError(f"the removals leave nothing behind an index in {projection.place}; keep one unit more")
 
 
 def _solve_attributes(
     units: Units, alive: np.ndarray, attributes: Mapping[Attribute, int]
 ) -> tuple[AttributeChange, ...]:
     """Attribute values that make every size equation true on the pruned model."""
-    labels = units.resolved.labels
 
     def size(atoms: Atoms, axis: int) -> int:
-        rows = np.moveaxis(alive[labels[atoms]], axis, 0).reshape(atoms.shape[axis], -1)
-        return int(rows.any(axis=1).sum())
+        return int(alive[atoms].sum(axis=axis).max())
 
     def axis_size(axis: AxisSize) -> int:
         return size(axis.atoms, axis.axis)
 
     values = dict(attributes)
     solved: set[Attribute] = set()
-    for equation in sorted(units.resolved.equations, key=lambda e: len(attributes_in(e.expression))):
+    waiting = sorted(units.facts.equations, key=lambda e: isinstance(e.expression, Operation))
+    while True:
+        solvable = [e for e in waiting if len(attributes_in(e.expression) - solved) == 1]
+        if not solvable:
+            break
+        for equation in solvable:
+            unknown = attributes_in(equation.expression) - solved
+            target = size(equation.atoms, equation.axis)
+            if unknown and evaluate(equation.expression, values, axis_size) != target:
+                value = solve_for(equation.expression, *unknown, target, values, axis_size)
+                values[next(iter(unknown))] = -1 if value is None else value
+            solved |= unknown
+    for equation in waiting:
         target = size(equation.atoms, equation.axis)
-        if evaluate(equation.expression, values, axis_size) == target:
-            solved |= attributes_in(equation.expression)
-            continue
-        unknown = attributes_in(equation.expression) - solved
-        value = (
-            solve_for(equation.expression, next(iter(unknown)), target, values, axis_size)
-            if len(unknown) == 1
-            else None
-        )
-        if value is None:
+        if evaluate(equation.expression, values, axis_size) != target:
             raise PlanError(f"no attribute value gives the size {target} that the code expects in {equation.place}")
-        values[next(iter(unknown))] = value
-        solved |= unknown
     changed = sorted((a for a in solved if values[a] != attributes[a]), key=str)
     return tuple(AttributeChange(a.module, a.path, values[a]) for a in changed)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import PlanError
-from deploy_prune.pruner.plan import AttributeChange, Plan, architecture_hash
+from deploy_prune.pruner.plan import Plan, architecture_hash
 
 
 def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Module:
@@ -33,10 +33,10 @@ def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Mod
     for cut in plan.cuts:
         cuts[cut.parameter].append((cut.axis, torch.tensor(cut.kept)))
     touched = _slice_tensors(model, cuts)
-    for module in touched:
-        _update_sizes(module)
     for change in plan.attributes:
-        _set_attribute(model.get_submodule(change.module), change)
+        _set_attribute(model.get_submodule(change.module), change.path, change.value)
+    for module in touched:
+        update_sizes(module)
     return model
 
 
@@ -75,7 +75,7 @@ def _sliced(tensor: torch.Tensor, axes: list[tuple[int, torch.Tensor]]) -> torch
     return parameter
 
 
-def _update_sizes(module: nn.Module) -> None:
+def update_sizes(module: nn.Module) -> None:
     """Sizes that ``torch.nn`` layers keep beside their weights, read off the sliced weights."""
     layer: Any = module
     if isinstance(module, nn.modules.conv._ConvNd):
@@ -108,12 +108,14 @@ def _update_convolution(layer: Any) -> None:
         layer.in_channels, layer.out_channels = short * layer.groups, long
 
 
-def _set_attribute(module: nn.Module, change: AttributeChange) -> None:
-    key, *rest = change.path
+def _set_attribute(holder: Any, path: tuple[str | int, ...], value: int) -> None:
+    """Set ``holder.config.sizes[1]`` for the path ``("config", "sizes", 1)``; tuples are built anew."""
+    first, *rest = path
     if not rest:
-        setattr(module, str(key), change.value)
-        return
-    container = getattr(module, str(key))
-    items = list(container)
-    items[int(rest[0])] = change.value
-    setattr(module, str(key), type(container)(items))
+        setattr(holder, str(first), value)
+    elif isinstance(rest[0], int):
+        items = list(getattr(holder, str(first)))
+        items[rest[0]] = value
+        setattr(holder, str(first), type(getattr(holder, str(first)))(items))
+    else:
+        _set_attribute(getattr(holder, str(first)), tuple(rest), value)

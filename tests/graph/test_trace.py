@@ -132,10 +132,13 @@ class Sized(nn.Module):
 def test_sizes_by_expressions_are_solved():
     model = Sized().eval()
     graph = DependencyGraph().build_dependency(model, torch.rand(2, 8))
-    (group,) = graph.units.groups
-    assert group.width == 6
-    pruned = apply_plan(model, graph.make_plan({group.name: [0, 5]}))
+    channels, heads = graph.units.groups
+    assert (channels.width, channels.rows, channels.kind) == (6, 4, "channels")
+    assert (heads.width, heads.rows, heads.kind) == (4, 1, "heads")
+    pruned = apply_plan(model, graph.make_plan({channels.name: [0, 5]}))
     assert (pruned.heads, pruned.dim, pruned.shape) == (4, 4, (16, 1))
+    pruned = apply_plan(model, graph.make_plan({channels.name: [[0], [1], [5], [0]], heads.name: [2]}))
+    assert (pruned.heads, pruned.dim, pruned.shape) == (3, 5, (15, 1))
     assert pruned(torch.rand(2, 8)).shape == (2, 3)
 
 

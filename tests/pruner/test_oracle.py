@@ -17,14 +17,19 @@ from deploy_prune.pruner import DependencyGraph, apply_plan, verify
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def random_removal(graph, ratio, seed=0):
+def random_removal(graph, ratio, seed=0, heads=False):
+    """Every row of every group loses its own random units; whole heads go too when asked for."""
     chance = np.random.default_rng(seed)
-    return {g.name: chance.choice(g.width, int(g.width * ratio), replace=False) for g in graph.units.groups}
+    return {
+        g.name: [chance.choice(g.width, int(g.width * ratio), replace=False) for _ in range(g.rows)]
+        for g in graph.units.groups
+        if g.kind == "channels" or heads
+    }
 
 
-def prune_and_verify(model, inputs, ratio=0.4, seed=0, **kwargs):
+def prune_and_verify(model, inputs, ratio=0.4, seed=0, heads=False, **kwargs):
     graph = DependencyGraph().build_dependency(model, inputs, **kwargs)
-    plan = graph.make_plan(random_removal(graph, ratio, seed))
+    plan = graph.make_plan(random_removal(graph, ratio, seed, heads))
     pruned = apply_plan(model, plan)
     return pruned, plan, verify(model, pruned, plan, inputs, **kwargs)
 

@@ -1,0 +1,112 @@
+"""Boxes: arrays of atoms that must still be full after removal, and the axis along which each may shrink.
+
+A joint array of heads x inner indices may lose *columns* (the same inner index of every head: the last axis shrinks) or
+*rows* (whole heads: the first axis shrinks). Both removals leave a full box, and so does their union.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from deploy_prune.graph.values import Atoms, Box, Facts, Frozen
+
+Ties = list[tuple[Atoms, Atoms]]
+ChooseAxis = Callable[[Box], "int | None"]
+
+
+def merged_boxes(facts: Facts, frozen: list[Frozen]) -> list[Box]:
+    """One box per array, with all axes that a rule or a literal size in the code keeps from shrinking."""
+    merged: dict[tuple[bytes, tuple[int, ...]], Box] = {}
+
+    def add(box: Box) -> None:
+        atoms, fixed = canonical(box.atoms, box.fixed)
+        known = merged.get(key(atoms))
+        merged[key(atoms)] = Box(atoms, fixed | (known.fixed if known else frozenset()), box.place)
+
+    for box in facts.boxes:
+        add(box)
+    for equation in facts.equations:
+        if not isinstance(equation.expression, int):
+            continue
+        if equation.atoms.ndim == 1:
+            why = f"has the literal size {equation.expression} in the code"
+            frozen.append(Frozen(equation.atoms.ravel(), why, equation.place))
+        else:
+            add(Box(equation.atoms, frozenset({equation.axis}), equation.place))
+    return list(merged.values())
+
+
+def key(atoms: Atoms) -> tuple[bytes, tuple[int, ...]]:
+    """Equal for equal arrays."""
+    return atoms.tobytes(), atoms.shape
+
+
+def canonical(atoms: Atoms, axes: Iterable[int]) -> tuple[Atoms, frozenset[int]]:
+    """The array with its axes in the order of memory, so that transposed views of one array are one box.
+
+    ``axes`` are renumbered likewise. The step of an axis is the distance of its first two atoms.
+    """
+    corner = atoms.ravel()[0]
+    steps = [abs(int(np.take(atoms, 1, axis=k).ravel()[0] - corner)) if s > 1 else 0 for k, s in enumerate(atoms.shape)]
+    order = sorted(range(atoms.ndim), key=lambda k: (-steps[k], k))
+    return np.ascontiguousarray(atoms.transpose(order)), frozenset(order.index(a) for a in axes)
+
+
+def free_axes(box: Box) -> list[int]:
+    """Axes that may shrink: longer than 1 and not fixed."""
+    return [a for a in range(box.atoms.ndim) if a not in box.fixed and box.atoms.shape[a] > 1]
+
+
+def last_free_axis(box: Box) -> int | None:
+    """The axis that shrinks when columns go."""
+    return next(reversed(free_axes(box)), None)
+
+
+def first_free_axis(box: Box) -> int | None:
+    """The axis that shrinks when rows go."""
+    return next(iter(free_axes(box)), None)
+
+
+def rows_of(atoms: Atoms, axis: int) -> Atoms:
+    """The array as rows along ``axis``, shape (others, size of axis)."""
+    return np.moveaxis(atoms, axis, -1).reshape(-1, atoms.shape[axis])
+
+
+def tie_boxes(boxes: Iterable[Box], shrinking: ChooseAxis, frozen: list[Frozen]) -> Ties:
+    """Keep boxes full: along the shrinking axis the same index goes everywhere."""
+    ties = []
+    for box in boxes:
+        axis = shrinking(box)
+        if axis is None:
+            frozen.append(Frozen(box.atoms.ravel(), "has a fixed size in the code along every axis", box.place))
+            continue
+        rows = rows_of(box.atoms, axis)
+        ties.append((np.broadcast_to(rows[:1], rows.shape).ravel(), rows.ravel()))
+    return ties
+
+
+def is_full(alive: np.ndarray) -> bool:
+    """Whether the surviving entries of a box (bool array) again form a box: equal counts along some axis, and a product
+    of kept indices along all others."""
+    if alive.all() or not alive.any():
+        return True
+    for axis in range(alive.ndim):
+        counts = alive.sum(axis)
+        present = counts > 0
+        if np.unique(counts[present]).size == 1 and _is_product(present):
+            return True
+    return False
+
+
+def _is_product(present: np.ndarray) -> bool:
+    """Whether a bool array is the outer product of one bool vector per axis."""
+    if present.ndim == 0:
+        return True
+    product = np.ones(present.shape, bool)
+    for axis in range(present.ndim):
+        others = tuple(a for a in range(present.ndim) if a != axis)
+        shape = [-1 if a == axis else 1 for a in range(present.ndim)]
+        product &= present.any(others).reshape(shape) if others else present
+    return bool((product == present).all())

@@ -1,0 +1,164 @@
+"""Sizes that the user's code computes: ties that keep them true, and the components that would make one untrue."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from deploy_prune.graph.attributes import Attribute, AxisSize, Expression, Operation, attributes_in, evaluate
+from deploy_prune.graph.boxes import ChooseAxis, Ties, canonical, key, rows_of
+from deploy_prune.graph.values import Atoms, Box, Frozen, SizeEquation
+
+
+def tie_equal_sizes(
+    equations: Iterable[SizeEquation], boxes: Iterable[Box], shrinking: ChooseAxis, values: Mapping[Attribute, int]
+) -> Ties:
+    """Axes that the code gives one size shrink at the same indices.
+
+    Three forms are tied: two axes sized by one attribute (``view(b, self.c)`` twice), an axis sized by another one
+    (``view(b, y.shape[1])``), and one sized by a fraction of another (``head_dim = C // num_heads``: the embedding then
+    loses the indices of the same places as the heads do).
+    """
+    shrinks = {key(b.atoms): shrinking(b) for b in boxes}
+    by_attribute: dict[Attribute, list[Atoms]] = defaultdict(list)
+    ties: Ties = []
+
+    def vector(atoms: Atoms, axis: int) -> Atoms | None:
+        """The atoms along an axis, one of each tied set; None where this axis does not shrink."""
+        ordered, sized = canonical(atoms, {axis})
+        varying = shrinks.get(key(ordered), 0 if atoms.ndim == 1 else None)
+        return rows_of(ordered, varying)[0] if varying is not None and varying in sized else None
+
+    for equation in equations:
+        own, expression = vector(equation.atoms, equation.axis), equation.expression
+        if isinstance(expression, Operation) and expression.symbol == "//" and isinstance(expression.left, AxisSize):
+            ties += _tie_fraction(equation, expression.left, values)
+        if own is None:
+            continue
+        if isinstance(expression, Attribute):
+            by_attribute[expression].append(own)
+        elif isinstance(expression, AxisSize):
+            other = vector(expression.atoms, expression.axis)
+            if other is not None and other.shape == own.shape:
+                ties.append((own, other))
+    for vectors in by_attribute.values():
+        ties += [(vectors[0], v) for v in vectors[1:] if v.shape == vectors[0].shape]
+    return ties
+
+
+def _tie_fraction(equation: SizeEquation, whole: AxisSize, values: Mapping[Attribute, int]) -> Ties:
+    """``size = whole // parts``: the whole laid out as (parts, size) lies over the array of parts and sizes."""
+    size = equation.atoms.shape[equation.axis]
+    if whole.atoms.ndim != 1 or not size or len(whole.atoms) % size:
+        return []
+    laid_out = whole.atoms.reshape(-1, size)
+    parts = [a for a, s in enumerate(equation.atoms.shape) if s == len(laid_out) and a != equation.axis]
+    if not parts:
+        return []
+    moved = np.moveaxis(equation.atoms, (parts[-1], equation.axis), (-2, -1)).reshape(-1, *laid_out.shape)
+    return [(laid_out.ravel(), moved[0].ravel())]
+
+
+def attributes_of(equations: Iterable[SizeEquation]) -> frozenset[Attribute]:
+    """All attributes that occur in the equations."""
+    return frozenset(a for e in equations for a in attributes_in(e.expression))
+
+
+def untrue_sizes(
+    equations: Sequence[SizeEquation], labels: np.ndarray, values: Mapping[Attribute, int]
+) -> list[Frozen]:
+    """Freeze the components whose removal would change the two sides of a size equation by different amounts.
+
+    Attributes take up the difference where an equation names one that no other equation determines.
+    """
+    changes = _Changes(labels, values)
+    open_equations = [e for e in equations if not isinstance(e.expression, int)]
+    of_size = {id(e): changes.of_axis(e.atoms, e.axis) for e in open_equations}
+    learned = True
+    while learned:
+        learned = any(changes.learn(e.expression, of_size[id(e)]) for e in open_equations)
+    found = []
+    for equation in open_equations:
+        decided = attributes_in(equation.expression) <= changes.known.keys()
+        expected = changes.of(equation.expression) if decided else None
+        hit = np.zeros(changes.count, bool)
+        if expected is None:
+            hit[labels[equation.atoms.ravel()]] = True
+        else:
+            hit = of_size[id(equation)] != expected
+        if hit.any():
+            why = "would make a size that the code computes untrue"
+            found.append(Frozen(np.flatnonzero(hit[labels]), why, equation.place))
+    return found
+
+
+class _Changes:
+    """How sizes in the code change when each component is removed alone: vectors of shape (components,).
+
+    Only linear expressions have one; a factor that no removal changes counts as a constant.
+    """
+
+    def __init__(self, labels: np.ndarray, values: Mapping[Attribute, int]) -> None:
+        self.labels = labels
+        self.count = int(labels.max()) + 1 if len(labels) else 0
+        self.values = values
+        self.known: dict[Attribute, np.ndarray] = {}
+
+    def of_axis(self, atoms: Atoms, axis: int) -> np.ndarray:
+        """How many indices along ``axis`` vanish with each component."""
+        rows = np.moveaxis(self.labels[atoms], axis, 0).reshape(atoms.shape[axis], -1)
+        uniform = (rows == rows[:, :1]).all(axis=1)
+        return np.bincount(rows[uniform, 0], minlength=self.count).astype(np.float64)
+
+    def of(self, expression: Expression) -> np.ndarray | None:
+        """Change of an expression whose attributes are all known; None where it is not linear."""
+        if isinstance(expression, int):
+            return np.zeros(self.count)
+        if isinstance(expression, Attribute):
+            return self.known[expression]
+        if isinstance(expression, AxisSize):
+            return self.of_axis(expression.atoms, expression.axis)
+        left, right = self.of(expression.left), self.of(expression.right)
+        if left is None or right is None:
+            return None
+        if expression.symbol in "+-":
+            return left + right if expression.symbol == "+" else left - right
+        if not right.any():
+            factor = self._dense(expression.right)
+            return left * factor if expression.symbol == "*" else left / factor
+        if not left.any() and expression.symbol == "*":
+            return right * self._dense(expression.left)
+        return self._product(expression, left, right)
+
+    def _product(self, expression: Operation, left: np.ndarray, right: np.ndarray) -> np.ndarray | None:
+        """``(a - da)(b - db)`` or ``(a - da) / (b - db)``, for components removed one at a time."""
+        a, b = self._dense(expression.left), self._dense(expression.right)
+        if expression.symbol == "*":
+            return a * b - (a - left) * (b - right)
+        rest = b - right
+        return np.where(rest > 0, a / b - (a - left) / np.where(rest > 0, rest, 1), np.nan)
+
+    def learn(self, expression: Expression, change: np.ndarray) -> bool:
+        """Let the one attribute of ``expression`` not yet known take up ``change``; False if none can or several do."""
+        unknown = [a for a in attributes_in(expression) if a not in self.known]
+        if len(unknown) != 1:
+            return False
+        # A linear expression of one unknown x is rest + factor * x: two probes give both, a third shows that it is.
+        probes = []
+        for x in (0.0, 1.0, 2.0):
+            self.known[unknown[0]] = np.full(self.count, x)
+            probes.append(self.of(expression))
+        del self.known[unknown[0]]
+        rest, one, two = probes
+        if rest is None or one is None or two is None or not np.allclose(two - one, one - rest):
+            return False
+        factor = one - rest
+        if not factor.all() or ((change - rest) % factor).any():
+            return False
+        self.known[unknown[0]] = (change - rest) / factor
+        return True
+
+    def _dense(self, expression: Expression) -> int:
+        return evaluate(expression, self.values, lambda size: size.atoms.shape[size.axis])

@@ -1,0 +1,81 @@
+"""Components that touch the same parameter axes, and where they lie on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_prune.graph.resolve import Components
+from deploy_prune.graph.values import Atoms
+
+Axis = tuple[str, int]
+"""A parameter or buffer by name, and one of its axes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Where a group's units lie on one parameter axis: row ``u`` of ``indices`` (units, m) belongs to unit ``u``.
+
+    ``row`` (m,) says which row of the group each column of ``indices`` belongs to.
+    """
+
+    parameter: str
+    axis: int
+    indices: np.ndarray
+    row: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """Components of one group: their numbers, their slices, and whether all may be removed but one."""
+
+    labels: np.ndarray
+    slices: tuple[Slices, ...]
+    free: bool
+
+
+def group_components(axes: Mapping[Axis, Atoms], components: Components) -> list[Grouped]:
+    """Components by the multiset of axes that they touch (and, when frozen, by reason), in order of first use."""
+    if not axes:
+        return []
+    names = list(axes)
+    sizes = [len(axes[n]) for n in names]
+    axis_of = np.repeat(np.arange(len(names)), sizes)
+    index_of = np.concatenate([np.arange(size) for size in sizes])
+    label_of = components.labels[np.concatenate([axes[n] for n in names])]
+
+    touched, first, dense = np.unique(label_of, return_index=True, return_inverse=True)
+    # A random 64-bit number per axis, summed over a component, tells multisets of axes apart (wrapping sums).
+    numbers = np.random.default_rng(0).integers(1, 2**63, len(names), dtype=np.uint64)
+    signature = np.zeros(len(touched), np.uint64)
+    np.add.at(signature, dense, numbers[axis_of])
+    reason = components.reason_of[touched]
+
+    order = np.lexsort((index_of, axis_of, dense))
+    bounds = np.searchsorted(dense[order], np.arange(len(touched) + 1))
+    keys = list(zip(signature.tolist(), reason.tolist(), strict=True))
+    members: dict[tuple[int, int], list[int]] = {}
+    for component in np.argsort(first, kind="stable"):
+        members.setdefault(keys[component], []).append(int(component))
+
+    found = []
+    for (_, why), group in members.items():
+        # Components of one signature touch each axis equally often: their entries form one table.
+        entries = order[_ranges(bounds, np.array(group))].reshape(len(group), -1)
+        axis = axis_of[entries[0]]
+        edges = np.flatnonzero(np.diff(axis)) + 1
+        slices = []
+        for columns in np.split(np.arange(len(axis)), edges):
+            parameter, number = names[axis[columns[0]]]
+            slices.append(Slices(parameter, number, index_of[entries[:, columns]], np.zeros(len(columns), np.int64)))
+        found.append(Grouped(touched[group], tuple(slices), why < 0 and len(group) > 1))
+    return found
+
+
+def _ranges(bounds: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """All integers of the half-open ranges ``bounds[g] … bounds[g + 1]``, all of one length."""
+    length = bounds[group[0] + 1] - bounds[group[0]]
+    ranges: np.ndarray = (bounds[group][:, None] + np.arange(length)).ravel()
+    return ranges
