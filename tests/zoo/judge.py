@@ -1,0 +1,134 @@
+"""Prune one model at random and judge the result: it runs and trains, and equals the masked original."""
+
+import collections
+import time
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+from zoo.outcome import OK
+
+from deploy_prune.graph.trace import call_model
+from deploy_prune.pruner import DependencyGraph, apply_plan, verify
+from deploy_prune.pruner.dependency import is_out_axis
+
+LEAST_SHARE = 0.2
+"""Share of the parameters that a removal of 30 % of the channels must take at least."""
+
+REACHES_OUTPUT = "reaches the model's output"
+
+
+def judge_ours(outcome, case, ratio, heads=False, seed=0):
+    """Fill an outcome with what this package makes of a model."""
+    count = parameters(case.model)
+    outcome.parameters = count
+    started = time.perf_counter()
+    graph = DependencyGraph().build_dependency(case.model, case.inputs, **case.options)
+    outcome.build_s = time.perf_counter() - started
+    describe(outcome, graph)
+    outcome.stage = "prune"
+    started = time.perf_counter()
+    plan = graph.make_plan(random_removal(graph.units, ratio, heads, seed))
+    pruned = apply_plan(case.model, plan)
+    outcome.prune_s = time.perf_counter() - started
+    judge_result(outcome, case, pruned, plan)
+
+
+def judge_result(outcome, case, pruned, plan):
+    """Run, verify and train a pruned model; ``plan`` tells the oracle what was removed."""
+    outcome.removed_share = 1 - parameters(pruned) / outcome.parameters
+    outcome.stage = "eval"
+    run(pruned, case, training=False)
+    outcome.stage = "verify"
+    started = time.perf_counter()
+    errors = verify(case.model, pruned, plan, case.inputs, **case.options)
+    outcome.verify_s = time.perf_counter() - started
+    outcome.eval_error, outcome.train_error, outcome.dtype = errors.eval_error, errors.train_error, errors.dtype
+    outcome.stage = "train"
+    train(outcome, case, pruned)
+    outcome.stage = "share"
+    if outcome.removed_share < LEAST_SHARE:
+        raise AssertionError(f"{outcome.removed_share:.1%} of the parameters went, {LEAST_SHARE:.0%} expected")
+    outcome.status, outcome.stage = OK, ""
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def run(model, case, training):
+    model.train(training)
+    return (case.forward_fn or call_model)(model, case.inputs)
+
+
+def train(outcome, case, pruned):
+    """Forward in train mode and backward; what the model could not do before pruning is only noted."""
+    try:
+        backward(pruned, case)
+    except Exception:
+        try:
+            backward(case.model, case)
+        except Exception as before:
+            outcome.notes.append(f"does not train before pruning either: {str(before).splitlines()[0][:120]}")
+            return
+        raise
+
+
+def backward(model, case):
+    output = run(model, case, training=True)
+    tensors = [t for t in pytree.tree_leaves(output_leaves(output)) if isinstance(t, torch.Tensor)]
+    sum(t.sum() for t in tensors if t.is_floating_point() and t.requires_grad).backward()
+    model.zero_grad(set_to_none=True)
+
+
+def output_leaves(output):
+    """Output objects that pytree does not know, as dicts."""
+    return vars(output) if hasattr(output, "__dict__") and not isinstance(output, torch.Tensor) else output
+
+
+def random_removal(units, ratio, heads=False, seed=0):
+    """``ratio`` of every group of channels, or of heads too; where rows may differ, they do."""
+    chance = np.random.default_rng(seed)
+    removed = {}
+    for group in units.groups:
+        kind, rows = getattr(group, "kind", "channels"), getattr(group, "rows", 1)
+        if kind == "channels" or heads:
+            picks = [chance.choice(group.width, int(group.width * ratio), replace=False) for _ in range(rows)]
+            removed[group.name] = np.stack(picks) if rows > 1 else picks[0]
+    return removed
+
+
+def describe(outcome, graph):
+    """Groups, unknown operators, and how many output channels are free, with the reasons for the rest."""
+    units = graph.units
+    outcome.groups, outcome.unknown = len(units.groups), dict(units.unknown)
+    free = np.zeros(int(units.resolved.labels.max(initial=0)) + 1, bool)
+    for group in units.groups:
+        free[group.labels] = True
+    modules, counts, kept = dict(graph.model.named_modules()), collections.Counter(), 0
+    for (name, axis), labels in units.axes.items():
+        owner, _, own = name.rpartition(".")
+        if own.endswith("weight") and is_out(modules[owner], own, axis, modules[owner]._parameters.get(own)):
+            kept += int(free[labels].sum())
+            for why in units.resolved.reason_of[labels[~free[labels]]]:
+                counts[reason(units.resolved, int(why))] += 1
+    stays = {why: n for why, n in counts.most_common() if not why.startswith(REACHES_OUTPUT)}
+    outcome.free_share = kept / max(kept + sum(stays.values()), 1)
+    outcome.reasons = dict(list(stays.items())[:8])
+
+
+def is_out(module, parameter, axis, tensor):
+    """Whether an axis counts a weight's outputs; an embedding's are its columns."""
+    if tensor is None or tensor.ndim < 2:
+        return False
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag) or type(module).__name__ == "Conv1D":
+        return axis == 1
+    return is_out_axis(module, parameter, axis)
+
+
+def reason(resolved, why):
+    if why < 0:
+        return "all its indices are tied to one another"
+    fact = resolved.frozen[why]
+    return f"{fact.reason} [{fact.place.operator} {fact.place.source}]"
