@@ -1,30 +1,22 @@
-"""What every criterion shares: the interface, and how scores of several layers become one score per unit."""
+"""What every criterion shares: the interface, and how the slices of a unit become one score."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
-from deploy_prune.errors import InputError
-
-
-class ScoredGroup(Protocol):
-    """What a criterion sees of a group: ``(dependency, indices)`` pairs, and the same with one row per unit."""
-
-    def __iter__(self) -> Iterator[tuple[Any, list[int]]]: ...
-
-    def slices(self) -> Iterator[tuple[Any, torch.Tensor]]:
-        """Pairs of dependency and indices of shape (units, m)."""
+from deploy_prune.importance.reduction import Normalizer, check_names, normalize, reduce
+from deploy_prune.importance.weights import ScoredGroup, Slice, weights_of
 
 
 class Importance(ABC):
-    """A criterion: ``importance(group)`` returns one score per unit, shape (units,).
+    """A criterion: ``importance(group)`` returns one score per unit, shape (units,); the lowest go first.
 
     A subclass may also return one number for the whole group, or None for a group that it cannot score (it then stays
-    whole).
+    whole). A plain function ``f(group)`` does as well.
     """
 
     @abstractmethod
@@ -32,43 +24,48 @@ class Importance(ABC):
         """Score the units of ``group``."""
 
 
-_REDUCTIONS = {
-    "sum": lambda s: s.sum(0),
-    "mean": lambda s: s.mean(0),
-    "max": lambda s: s.amax(0),
-    "prod": lambda s: s.prod(0),
-    "first": lambda s: s[0],
-}
+class GroupImportance(Importance):
+    """A criterion that scores each weight of a group by itself and reduces these scores to one per unit.
 
-_NORMALIZERS = {
-    None: lambda s: s,
-    "none": lambda s: s,
-    "sum": lambda s: s / s.sum().clamp_min(1e-30),
-    "mean": lambda s: s / s.mean().clamp_min(1e-30),
-    "max": lambda s: s / s.amax().clamp_min(1e-30),
-    "gaussian": lambda s: (s - s.mean()) / (s.std(unbiased=False) + 1e-8),
-}
+    A subclass says what a slice is worth (:meth:`score`), and which slices count where not all do (:meth:`counted`).
 
-
-def reduce(scores: torch.Tensor, how: str) -> torch.Tensor:
-    """Scores of shape (layers, units) to (units,): sum, mean, max, prod or first.
+    Args:
+        group_reduction: over the weights of the group: mean, sum, max, prod, first (in order of execution), gate (the
+            last one), or None for all of them, shape (weights, units).
+        normalizer: within the group: None, sum, mean, max, gaussian, standardization, lamp, ``sentinel_0.5`` or a
+            function; see :func:`~deploy_prune.importance.reduction.normalize`.
+        bias: whether biases count as weights of their own.
+        target_types: module types whose weights count; None: all, parameters held by the user's own modules included.
 
     Raises:
-        InputError: an unknown reduction.
+        InputError: an unknown reduction or normalizer.
     """
-    if how not in _REDUCTIONS:
-        raise InputError(f"group_reduction is {how!r}; choose from {', '.join(_REDUCTIONS)}")
-    reduced: torch.Tensor = _REDUCTIONS[how](scores)
-    return reduced
 
+    def __init__(
+        self,
+        group_reduction: str | None = "mean",
+        normalizer: Normalizer = "mean",
+        bias: bool = False,
+        target_types: Sequence[type] | None = None,
+    ) -> None:
+        check_names(group_reduction, normalizer)
+        self.group_reduction = group_reduction
+        self.normalizer = normalizer
+        self.bias = bias
+        self.target_types = target_types
 
-def normalize(scores: torch.Tensor, how: str | None) -> torch.Tensor:
-    """Scores of one group on a common scale, for comparison between groups: sum, mean, max, gaussian or None.
+    @torch.no_grad()
+    def __call__(self, group: ScoredGroup) -> torch.Tensor | None:
+        """Scores of shape (units,), or None where nothing of the group counts."""
+        scores = [self.score(dependency, indices) for dependency, indices in self.counted(group)]
+        if not scores:
+            return None
+        return normalize(reduce(torch.stack([s.to(scores[0]) for s in scores]), self.group_reduction), self.normalizer)
 
-    Raises:
-        InputError: an unknown normalizer.
-    """
-    if how not in _NORMALIZERS:
-        raise InputError(f"normalizer is {how!r}; choose from {', '.join(str(n) for n in _NORMALIZERS)}")
-    normalized: torch.Tensor = _NORMALIZERS[how](scores)
-    return normalized
+    def counted(self, group: ScoredGroup) -> list[Slice]:
+        """The slices of the group that this criterion scores."""
+        return weights_of(group, bias=self.bias, target_types=self.target_types)
+
+    @abstractmethod
+    def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
+        """What the units' slices of one weight are worth, shape (units,); ``indices`` has shape (units, m)."""

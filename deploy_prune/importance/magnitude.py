@@ -2,60 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
-from deploy_prune.importance.importance import Importance, ScoredGroup, normalize, reduce
+from deploy_prune.importance.importance import GroupImportance
+from deploy_prune.importance.reduction import Normalizer
+from deploy_prune.importance.weights import unit_rows
 
-TARGETS: tuple[type, ...] = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.LayerNorm)
 
+class GroupMagnitudeImportance(GroupImportance):
+    """Sum of ``|w|**p`` over a unit's slice of each weight, reduced over the weights that the unit runs through.
 
-class GroupMagnitudeImportance(Importance):
-    """Sum of ``|w|**p`` over every slice of a unit, reduced over the layers that the unit runs through.
+    ``MagnitudeImportance(p=1, group_reduction="first", normalizer=None)`` is the L1 norm of the producing filters.
 
     Args:
-        p: exponent of the norm; 1 and 2 are the usual ones.
-        group_reduction: over the slices of a unit: mean, sum, max, prod or first.
-        normalizer: within the group: mean, sum, max, gaussian or None.
-        bias: whether biases count as slices of their own.
-        target_types: module types whose weights count.
+        p: exponent; 1 and 2 are the usual ones. No root is taken.
+        group_reduction: see :class:`GroupImportance`.
+        normalizer: see :class:`GroupImportance`.
+        bias: see :class:`GroupImportance`.
+        target_types: see :class:`GroupImportance`.
     """
 
     def __init__(
         self,
         p: float = 2,
-        group_reduction: str = "mean",
-        normalizer: str | None = "mean",
+        group_reduction: str | None = "mean",
+        normalizer: Normalizer = "mean",
         bias: bool = False,
-        target_types: tuple[type, ...] | list[type] = TARGETS,
+        target_types: Sequence[type] | None = None,
     ) -> None:
+        super().__init__(group_reduction, normalizer, bias, target_types)
         self.p = p
-        self.group_reduction = group_reduction
-        self.normalizer = normalizer
-        self.parameters = ("weight", "bias") if bias else ("weight",)
-        self.target_types = tuple(target_types)
 
-    @torch.no_grad()
-    def __call__(self, group: ScoredGroup) -> torch.Tensor | None:
-        """Scores of shape (units,), or None where no slice of the group has one of the target types."""
-        rows = [
-            self.score(dependency)[indices.to(dependency.tensor.device)].T
-            for dependency, indices in group.slices()
-            if dependency.parameter in self.parameters and isinstance(dependency.target.module, self.target_types)
-        ]
-        return normalize(reduce(torch.cat(rows), self.group_reduction), self.normalizer) if rows else None
-
-    def score(self, dependency: Any) -> torch.Tensor:
-        """``|w|**p`` summed over all but the dependency's axis, shape (size of that axis,)."""
-        weight = dependency.tensor.detach()
-        total: torch.Tensor = (
-            weight.abs().pow(self.p).transpose(0, dependency.axis).flatten(1).sum(1)
-            if weight.ndim > 1
-            else (weight.abs().pow(self.p))
-        )
-        return total
+    def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
+        """``|w|**p`` summed over each unit's slice, shape (units,)."""
+        return unit_rows(dependency.tensor, dependency.axis, indices).abs().pow(self.p).sum(1)
 
 
 MagnitudeImportance = GroupMagnitudeImportance

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from deploy_prune.importance.importance import Importance, ScoredGroup
+from deploy_prune.importance.importance import Importance
+from deploy_prune.importance.weights import ScoredGroup
 
 
 class RandomImportance(Importance):

@@ -1,0 +1,63 @@
+"""Pruning by weights and activations (Wanda: Sun et al., ICLR 2024), over units in place of single weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import nn
+
+from deploy_prune.importance.collector import Collector
+from deploy_prune.importance.importance import GroupImportance
+from deploy_prune.importance.reduction import Normalizer
+from deploy_prune.importance.weights import ScoredGroup, Slice, input_axis, unit_rows
+
+
+class WandaImportance(GroupImportance):
+    """Sum of ``|w| * ||x||`` over a unit's slice of each weight, ``x`` being the input channel that meets ``w``.
+
+    ``||x||`` is the root mean square over samples and positions, so that layers of different resolution compare.
+    Collect activations first, as for :class:`ActivationImportance`; the arguments are the same. A group without a
+    convolution or linear layer whose input was seen has no score.
+    """
+
+    def __init__(
+        self,
+        group_reduction: str | None = "mean",
+        normalizer: Normalizer = "mean",
+        target_types: Sequence[type] | None = None,
+    ) -> None:
+        super().__init__(group_reduction, normalizer, False, target_types)
+        self._seen = Collector(torch.square)
+
+    def collect(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Record the activations of every forward within the ``with``; the hooks go at its end."""
+        return self._seen.collect(model)
+
+    def counted(self, group: ScoredGroup) -> list[Slice]:
+        """The weights whose layers' inputs were seen.
+
+        Raises:
+            InputError: nothing was collected.
+        """
+        return [s for s in super().counted(group) if self._seen.saw(s[0], of_input=True)]
+
+    def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
+        """``|w| * ||x||`` summed over each unit's slice, shape (units,)."""
+        square = self._seen.channel_mean(dependency.target.module, of_input=True)
+        assert square is not None
+        weight = dependency.tensor.detach().abs()
+        product = weight * _beside(square.sqrt(), dependency.target.module, weight).to(weight.device)
+        return unit_rows(product, dependency.axis, indices).sum(1)
+
+
+def _beside(inputs: torch.Tensor, module: nn.Module, weight: torch.Tensor) -> torch.Tensor:
+    """Values of input channels, shape (channels,), shaped to multiply the weight that they meet."""
+    rest = (1,) * (weight.ndim - 2)
+    if input_axis(module) == 0:
+        return inputs.view(-1, 1, *rest)
+    # Output row o of a convolution with groups meets only the inputs of its own group.
+    by_group = inputs.view(-1, weight.shape[1])  # (groups, inputs per group)
+    return by_group.repeat_interleave(weight.shape[0] // len(by_group), 0).view(*weight.shape[:2], *rest)
