@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.table import Call, rule
+from deploy_prune.graph.rules.zeros import any_zero
 from deploy_prune.graph.values import Block, Facts, Value
 
 
-@rule("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot")
+@rule("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot")
 def matrix_product(call: Call) -> list[Value]:
     """``(batch, m, k) @ (batch, k, n)``; addmm, addmv and baddbmm add their first argument element by element."""
     added = call.args[:1] if call.name.startswith(("add", "badd")) else ()
     left, right = call.args[len(added) : len(added) + 2]
     product = contract(call.facts, left, right, call.shape)
     return [combine(call.facts, [product, *added], call.shape)] if added else [product]
+
+
+@rule("linear", "matmul")
+def whole_product(call: Call) -> list[Value]:
+    """``x @ weight.T + bias`` where it arrives in one piece (other devices); matmul over equally many axes."""
+    left, right = call.args[:2]
+    if call.name == "matmul" and left.ndim != right.ndim:
+        call.facts.freeze_values(call.values(), "is multiplied with a tensor of other axes in one piece")
+        return [Value(call.shape)]
+    if call.name == "linear":
+        right = right.moved(right.shape[::-1], {0: 1, 1: 0})
+    product = contract(call.facts, left, right, call.shape)
+    bias = call.args[2] if len(call.args) > 2 else None
+    return [combine(call.facts, [product, bias], call.shape) if isinstance(bias, Value) else product]
+
+
+@rule("addbmm")
+def summed_batch_product(call: Call) -> list[Value]:
+    """``input + sum over batch of left @ right``."""
+    added, left, right = call.args[:3]
+    product = contract(call.facts, left, right, (left.shape[0], *call.shape))
+    return [combine(call.facts, [without_axis(call.facts, product, 0), added], call.shape)]
+
+
+@rule("_trilinear")
+def bilinear(call: Call) -> list[Value]:
+    """nn.Bilinear: ``x1 (N, 1, I, 1)``, ``weight (O, I, J)`` and ``x2 (N, 1, 1, J)``, summed over I and J.
+
+    The arguments arrive as (N, I), (O, I, J), (N, J) with the axes that each lacks and those that are summed.
+    """
+    facts = call.facts
+    placed = []
+    for value, missing in zip(call.args[:3], call.args[3:6], strict=True):
+        places = [a for a in range(value.ndim + len(missing)) if a not in missing]
+        shape = [1] * (value.ndim + len(missing))
+        for old, new in enumerate(places):
+            shape[new] = value.shape[old]
+        placed.append(value.moved(shape, dict(enumerate(places))))
+    whole = tuple(max(v.shape[a] for v in placed) for a in range(placed[0].ndim))
+    product = combine(facts, placed, whole, any_zero)
+    for axis in sorted(call.args[6], reverse=True):
+        product = summed(facts, product, axis)
+    return [product]
 
 
 def contract(facts: Facts, left: Value, right: Value, shape: tuple[int, ...]) -> Value:
@@ -26,7 +68,7 @@ def contract(facts: Facts, left: Value, right: Value, shape: tuple[int, ...]) ->
     left_axes = {a: a for a in range(left.ndim)}
     right_axes = {a: a for a in range(right.ndim - 1)} | {right.ndim - 1: len(shape) - 1}
     right_axes = right_axes if right.ndim else {}
-    return combine(facts, [_placed(left, left_axes, shape), _placed(right, right_axes, shape)], shape)
+    return combine(facts, [_placed(left, left_axes, shape), _placed(right, right_axes, shape)], shape, any_zero)
 
 
 def _placed(value: Value, axis_of: dict[int, int], shape: tuple[int, ...]) -> Value:
@@ -38,7 +80,10 @@ def _placed(value: Value, axis_of: dict[int, int], shape: tuple[int, ...]) -> Va
 
 
 def tie_contracted(facts: Facts, left: Value, left_axis: int, right: Value, right_axis: int) -> None:
-    """Unify the contracted axes of both sides, or freeze the tracked one where the other side has no atoms."""
+    """Unify the contracted axes of both sides, or freeze the tracked one where the other side has no atoms.
+
+    One side at least must be zero at removed indices, or masking and removal differ by what they add.
+    """
     a, b = left.block_at(left_axis), right.block_at(right_axis)
     if a is None and b is None:
         return
@@ -47,6 +92,9 @@ def tie_contracted(facts: Facts, left: Value, left_axis: int, right: Value, righ
         assert tracked is not None
         facts.freeze(tracked.atoms, "is multiplied with a tensor whose channels are no parameter's")
         return
+    if not (a.zero or b.zero):
+        for block in (a, b):
+            facts.freeze(block.atoms, "is summed over although removed channels are not zero there")
     if a.atoms.shape == b.atoms.shape and a.axes.index(left_axis) == b.axes.index(right_axis):
         facts.unify(a.atoms, b.atoms)
     else:
@@ -61,63 +109,13 @@ def without_axis(facts: Facts, value: Value, axis: int) -> Value:
         kept = [a for a in block.axes if a != axis]
         if kept:
             left = facts.project(block, kept)
-            blocks.append(Block(tuple(a - (a > axis) for a in left.axes), left.atoms))
+            blocks.append(Block(tuple(a - (a > axis) for a in left.axes), left.atoms, block.zero))
     return Value(shape, tuple(blocks))
 
 
-@rule("convolution", "_convolution")
-def convolution(call: Call) -> list[Value]:
-    """(N, C, …) with weight (O, C/groups, …), or (C, O/groups, …) when transposed; N-d, grouped, depthwise."""
-    data, weight, bias = call.args[:3]
-    transposed, groups = bool(call.args[6]), int(call.args[8])
-    facts = call.facts
-    for axis in range(2, weight.ndim):
-        block = weight.block_at(axis)
-        if block is not None:
-            facts.freeze(block.atoms, "is the extent of a convolution kernel")
-    channel = data.ndim - weight.ndim + 1
-    for block in data.blocks:
-        if max(block.axes) > channel:
-            facts.freeze(block.atoms, "lies along the space of a convolution")
-    out_axis, in_axis = (1, 0) if transposed else (0, 1)
-    if groups == 1:
-        tie_contracted(facts, data, channel, weight, in_axis)
-        out = weight.block_at(out_axis)
-    else:
-        out = _grouped(facts, data.block_at(channel), weight, groups, transposed)
-    blocks = [] if out is None else [Block((channel,), out.atoms)]
-    blocks += [b for b in data.blocks if max(b.axes) < channel]
-    result = Value(call.shape, tuple(sorted(blocks, key=lambda b: b.axes))).without_single_axes()
-    if isinstance(bias, Value) and bias.blocks and out is not None:
-        facts.unify(out.atoms.ravel(), bias.blocks[0].atoms)
-    return [result]
-
-
-def _grouped(facts: Facts, data: Block | None, weight: Value, groups: int, transposed: bool) -> Block | None:
-    """Groups stay; each loses the same inputs and equally many outputs. One input per group: it follows its outputs.
-
-    A transposed weight is (C, O/groups, …): there the channel axis of the data is the weight's long axis.
-    """
-    long, short = weight.block_at(0), weight.block_at(1)
-    if long is None:
-        return None
-    if short is not None:
-        facts.box(long.atoms.reshape(groups, -1), fixed={0})
-    if transposed:
-        if data is not None:
-            facts.unify(data.atoms.ravel(), long.atoms)
-        if short is None:
-            return long
-        spread = np.tile(short.atoms, groups)
-        facts.box(spread.reshape(groups, -1), fixed={0})
-        return Block((0,), spread)
-    if data is None:
-        facts.freeze(weight.atoms(), "is a grouped convolution over channels that are no parameter's")
-        return long
-    per_group = data.atoms.ravel().reshape(groups, -1)
-    if short is None:
-        outputs = long.atoms.reshape(groups, -1)
-        facts.unify(np.broadcast_to(per_group, outputs.shape), outputs)
-    else:
-        facts.unify(per_group, np.broadcast_to(short.atoms, per_group.shape))
-    return long
+def summed(facts: Facts, value: Value, axis: int) -> Value:
+    """``value`` summed over ``axis``; along a tracked axis removed indices must be zero."""
+    block = value.block_at(axis)
+    if block is not None and not block.zero:
+        facts.freeze(block.atoms, "is summed over although removed channels are not zero there")
+    return without_axis(facts, value, axis)

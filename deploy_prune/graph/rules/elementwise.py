@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from deploy_prune.graph.rules.table import Call, rule
+from deploy_prune.graph.rules.zeros import Flags, all_zero, keeps_zero
 from deploy_prune.graph.values import Block, Facts, Value
 
 NAMES = """
     abs add addcdiv addcmul asinh atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max
     clamp_min clone alias contiguous copy cos cosh detach div elu eq erf erfc exp exp2 expm1 floor floor_divide fmod
-    ge gelu glu_jvp gt hardshrink hardsigmoid hardswish hardtanh isfinite isinf isnan isneginf isposinf le leaky_relu
+    ge gelu gt hardshrink hardsigmoid hardswish hardtanh isfinite isinf isnan isneginf isposinf le leaky_relu
     lerp lift_fresh log log10 log1p log2 log_sigmoid_forward logical_and logical_not logical_or logical_xor logit lt
     masked_fill maximum minimum mish mul nan_to_num ne neg pow positive reciprocal relu relu6 remainder round rsqrt
     rsub selu sigmoid sign silu sin sinh softplus softshrink sqrt square sub tan tanh threshold trunc where xlogy
-    _to_copy _prelu_kernel bernoulli native_dropout dropout relu_ _conj fill zero zeros_like ones_like full_like
-    rand_like randn_like empty_like uniform normal random exponential
+    _to_copy _prelu_kernel prelu rrelu rrelu_with_noise rrelu_with_noise_functional bernoulli native_dropout dropout
+    feature_dropout _conj conj_physical _neg_view fill zero zeros_like ones_like full_like rand_like randn_like
+    randint_like empty_like uniform normal random exponential log_normal cauchy geometric smooth_l1_loss mse_loss
+    huber_loss binary_cross_entropy binary_cross_entropy_with_logits polar complex real imag angle poisson
+    quantize_per_tensor dequantize fake_quantize_per_tensor_affine_cachemask
 """.split()
 
 
 @rule(*NAMES)
 def elementwise(call: Call) -> list[Value]:
-    """Unify what meets; broadcast axes take the atoms of the operand that has them."""
+    """Unify what meets; broadcast axes take the atoms of the operand that has them.
+
+    A result of fewer axes than its operands is a loss summed up at the end: it depends on all of them.
+    """
     values = call.values()
-    return [combine(call.facts, values, shape) if shape else Value(shape) for shape in call.outputs]
+    results: list[Value] = []
+    for shape in call.outputs:
+        if any(v.ndim > len(shape) and v.tracked for v in values):
+            call.facts.freeze_values(values, f"is summed up by {call.name}")
+            results.append(Value(shape))
+        else:
+            results.append(_squares(call, combine(call.facts, values, shape, keeps_zero(call))))
+    return results
 
 
-def combine(facts: Facts, values: Sequence[Value], shape: tuple[int, ...]) -> Value:
-    """Value of an element-wise operator on ``values`` broadcast to ``shape``."""
+def _squares(call: Call, result: Value) -> Value:
+    """Mark squares of what is zero where removed: their mean is a statistic like a norm layer's."""
+    first, second = (*call.args, None)[:2]
+    squared = call.name == "square" or (call.name == "pow" and second == 2) or (call.name == "mul" and first is second)
+    return Value(result.shape, tuple(replace(b, square=b.zero) for b in result.blocks)) if squared else result
+
+
+def combine(
+    facts: Facts, values: Sequence[Value], shape: tuple[int, ...], zero: Callable[[Flags], bool] = all_zero
+) -> Value:
+    """Value of an element-wise operator on ``values`` broadcast to ``shape``; ``zero`` tells where it keeps zeros."""
     aligned = [v.moved(shape, {a: a + len(shape) - v.ndim for a in range(v.ndim)}) for v in values]
     sizes = [(1,) * (len(shape) - v.ndim) + v.shape for v in values]
     blocks = []
@@ -41,8 +65,14 @@ def combine(facts: Facts, values: Sequence[Value], shape: tuple[int, ...]) -> Va
             continue
         for part, size in zip(parts, sizes, strict=True):
             _meet(facts, whole, part, size)
-        blocks.append(whole)
+        blocks.append(replace(whole, zero=zero([_flag(part, axes) for part in parts]), square=False))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
+
+
+def _flag(part: Sequence[Block], axes: tuple[int, ...]) -> bool | None:
+    """Whether an operand is zero where an atom of the joint ``axes`` is removed: its blocks must cover the axes."""
+    covered = tuple(sorted(a for block in part for a in block.axes))
+    return all(b.zero for b in part) and covered == axes if part else None
 
 
 def _meet(facts: Facts, whole: Block, part: Sequence[Block], size: Sequence[int]) -> None:
@@ -63,29 +93,3 @@ def _joint_axes(axes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         groups = [g for g in groups if not g & set(members)]
         groups.append(set(members).union(*touching))
     return sorted(tuple(sorted(g)) for g in groups)
-
-
-@rule("arange", "empty", "zeros", "ones", "full", "scalar_tensor", "linspace", "eye", "rand", "randn", "randint",
-      "randperm", "new_zeros", "new_ones", "new_full", "new_empty", "tril_indices", "triu_indices", "empty_strided",
-      "new_empty_strided", "_local_scalar_dense", "item", "is_nonzero", "equal", "sym_size", "bincount", "nonzero",
-      "_assert_async")  # fmt: skip
-def creation(call: Call) -> list[Value]:
-    """New tensors, and numbers read out of tensors, depend on no parameter axis.
-
-    A number read from a tracked tensor decides control flow or sizes; which index it came from cannot be followed, so
-    the tensor is frozen.
-    """
-    if call.name in {"_local_scalar_dense", "item", "is_nonzero", "equal", "bincount", "nonzero"}:
-        call.facts.freeze_values(call.values(), "its numbers are read by Python")
-    return [Value(shape) for shape in call.outputs]
-
-
-@rule("tril", "triu")
-def triangle(call: Call) -> list[Value]:
-    """Zeroing by position over the last two axes: these may not shrink."""
-    value = call.args[0]
-    for axis in (value.ndim - 2, value.ndim - 1):
-        block = value.block_at(axis)
-        if block is not None:
-            call.facts.freeze(block.atoms, f"{call.name} depends on the position along axis {axis}")
-    return [value]

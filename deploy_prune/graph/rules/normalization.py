@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from deploy_prune.graph.rules.elementwise import combine
+from deploy_prune.graph.rules.extents import collapse, keep_extent
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.rules.zeros import all_zero, any_zero
+from deploy_prune.graph.values import Facts, Value
 
 
 def _like(call: Call, first: Value) -> list[Value]:
@@ -11,78 +16,98 @@ def _like(call: Call, first: Value) -> list[Value]:
     return [first, *(Value(shape) for shape in call.outputs[1:])]
 
 
-def _tie_per_channel(facts: Facts, data: Value, axis: int, vectors: list[object]) -> Block | None:
-    """Unify the channel axis of the data with every vector (weight, bias, running statistics) that has one."""
-    block = data.block_at(axis) if data.ndim > axis else None
-    for vector in vectors:
-        if not isinstance(vector, Value) or not vector.blocks:
-            continue
-        own = vector.blocks[0]
-        if block is None:
-            facts.freeze(own.atoms, "scales channels that are no parameter's")
-        else:
-            facts.unify(facts.project(block, [axis]).atoms, own.atoms)
-    return block
+def _affine(facts: Facts, data: Value, statistics: list[Any], weight: Any, bias: Any) -> Value:
+    """``(data - mean) / std * weight + bias``, all laid along axis 1 of the data."""
+    after = data.ndim - 2
+
+    def along_channels(vector: Any) -> list[Value]:
+        if not isinstance(vector, Value):
+            return []
+        return [vector.moved((*vector.shape, *[1] * after), {a: a for a in range(vector.ndim)})]
+
+    centred = [data, *(v for s in statistics for v in along_channels(s))]
+    result = combine(facts, centred, data.shape, all_zero) if len(centred) > 1 else data
+    for vector, keeps in ((weight, any_zero), (bias, all_zero)):
+        if isinstance(vector, Value):
+            result = combine(facts, [result, *along_channels(vector)], data.shape, keeps)
+    return result
 
 
 @rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "batch_norm",
       "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update",
       "_batch_norm_impl_index", "instance_norm")  # fmt: skip
 def batch_norm(call: Call) -> list[Value]:
-    """(N, C, …): weight, bias, running mean and variance live with C."""
-    data, *vectors = call.args[:5]
-    _tie_per_channel(call.facts, data, 1, vectors)
-    return _like(call, data)
+    """(N, C, …): weight, bias, running mean and variance live with C; statistics run over every other axis."""
+    data, weight, bias, *statistics = call.args[:5]
+    for block in data.blocks:
+        for axis in block.axes:
+            if axis != 1 and (call.name != "instance_norm" or axis > 1):
+                keep_extent(call.facts, block, axis, "shares its statistics in a batch norm")
+    return _like(call, _affine(call.facts, data, statistics, weight, bias))
 
 
 @rule("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm")
 def layer_norm(call: Call) -> list[Value]:
-    """Statistics over the last axes, which may shrink together with weight and bias."""
-    data, extent, *vectors = call.args[:4]
-    first = data.ndim - len(extent)
-    for vector in vectors:
+    """Statistics over the last axes, which may shrink together with weight and bias; what is removed counts as zero."""
+    data, _, weight, bias = call.args[:4]
+    result = data
+    for vector, keeps in ((weight, any_zero), (bias, all_zero)):
         if isinstance(vector, Value):
-            for own in vector.blocks:
-                _tie_per_channel(
-                    call.facts, data, own.axes[0] + first, [Value(own.atoms.shape, (Block((0,), own.atoms),))]
-                )
-    return _like(call, data)
+            result = combine(call.facts, [result, vector], data.shape, keeps)
+    return _like(call, result)
 
 
 @rule("native_group_norm", "group_norm")
 def group_norm(call: Call) -> list[Value]:
     """(N, C, …) in groups of channels: each group loses equally many, their number stays."""
-    data, weight, bias = call.args[:3]
+    facts, (data, weight, bias) = call.facts, call.args[:3]
     groups = call.args[6] if call.name == "native_group_norm" else call.args[1]
     if call.name == "group_norm":
         weight, bias = call.args[2:4]
-    block = _tie_per_channel(call.facts, data, 1, [weight, bias])
+    for block in data.blocks:
+        for axis in block.axes:
+            if axis > 1:
+                keep_extent(facts, block, axis, "shares its statistics in a group norm")
+    block = data.block_at(1)
     if block is not None and groups > 1:
-        channels = call.facts.project(block, [1]).atoms
+        channels = facts.project(block, [1]).atoms
         per_group = channels.reshape(groups, -1)
         if per_group.shape[1] == 1:
-            call.facts.freeze(channels, "is normalised in groups of one channel")
+            facts.freeze(channels, "is normalised in groups of one channel")
         else:
-            call.facts.box(per_group, {0})
-    return _like(call, data)
+            facts.box(per_group, {0})
+    return _like(call, _affine(facts, data, [], weight, bias))
 
 
 @rule("_weight_norm_interface", "_weight_norm")
 def weight_norm(call: Call) -> list[Value]:
-    """``v * g / ||v||`` along one axis: v's other axes lose indices only where all of v may."""
-    v, g, dim = call.args
-    for own in g.blocks:
-        other = v.block_at(own.axes[0])
-        if other is not None:
-            call.facts.unify(own.atoms, other.atoms)
-    for block in v.blocks:
-        if block.axes != (dim % v.ndim,):
-            call.facts.freeze(block.atoms, "shares a weight norm with its neighbours")
-    return _like(call, v)
+    """``v * g / ||v||`` with a length per index of axis ``dim``; over the other axes removed slices of v are zero.
+
+    Removing an input channel rescales what is left, as in any norm over a pruned axis.
+    """
+    v, g = call.args[:2]
+    return _like(call, combine(call.facts, [v, g], v.shape, any_zero))
 
 
-@rule("linalg_vector_norm", "norm", "cdist")
-def norm(call: Call) -> list[Value]:
-    """A length over an axis changes with what the axis holds."""
-    call.facts.freeze_values(call.values(), "goes into a norm")
+@rule("renorm")
+def renorm(call: Call) -> list[Value]:
+    """Scales each index of axis ``dim`` by the length over all other axes."""
+    value, dim = call.args[0], call.args[2] % call.args[0].ndim
+    for block in value.blocks:
+        if block.axes != (dim,) and not block.zero:
+            call.facts.freeze(block.atoms, "goes into a length although removed channels are not zero there")
+    return [value]
+
+
+@rule("linalg_householder_product", "linalg_qr", "linalg_inv_ex", "linalg_solve_ex", "_linalg_solve_ex", "linalg_eigh",
+      "_linalg_eigh", "_linalg_svd", "linalg_svd", "linalg_matrix_exp", "matrix_exp", "linalg_matrix_power",
+      "linalg_cholesky_ex", "geqrf", "linalg_lu_factor_ex", "linalg_pinv", "triangular_solve",
+      "linalg_solve_triangular")  # fmt: skip
+def decomposition(call: Call) -> list[Value]:
+    """Orthogonal parametrisations, inverses, decompositions: every entry depends on all others."""
+    for value in call.values():
+        for axis in (value.ndim - 2, value.ndim - 1):
+            block = value.block_at(axis)
+            if block is not None:
+                collapse(call.facts, block, axis, f"{call.name.strip('_')} depends on all entries of a matrix")
     return [Value(shape) for shape in call.outputs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,8 +20,10 @@ def view(call: Call) -> list[Value]:
 
 def reshaped(facts: Facts, value: Value, shape: tuple[int, ...]) -> Value:
     """``value`` viewed as ``shape``; a block that then spans several axes must stay a full box."""
-    if not value.blocks or not math.prod(shape):
-        facts.freeze_values([value] if not math.prod(shape) else [], "is viewed while empty")
+    if not value.blocks:
+        return Value(shape)
+    if not math.prod(shape) or math.prod(shape) != math.prod(value.shape):
+        facts.freeze_values([value], "is viewed while empty or as another type")
         return Value(shape)
     segments = split_segments(value.shape, shape)
     blocks, taken = [], set[int]()
@@ -47,7 +50,9 @@ def _reshape_block(
     atoms = atoms[tuple(slice(None) if k in kept else 0 for k in range(atoms.ndim))]
     if len(kept) > 1:
         facts.box(atoms)
-    return Block(tuple(new_axes[k] for k in kept), atoms)
+    if len(kept) != len(block.axes):
+        facts.lay_out(atoms)
+    return replace(block, axes=tuple(new_axes[k] for k in kept), atoms=atoms)
 
 
 @rule("permute")
@@ -107,7 +112,8 @@ def repeat(call: Call) -> list[Value]:
     blocks = []
     for block in value.blocks:
         times = [counts[a + offset] for a in block.axes]
-        blocks.append(Block(tuple(a + offset for a in block.axes), np.tile(block.atoms, times)))
+        axes = tuple(a + offset for a in block.axes)
+        blocks.append(replace(block, axes=axes, atoms=np.tile(block.atoms, times)))
     return [Value(call.shape, tuple(blocks))]
 
 
@@ -132,7 +138,7 @@ def restride(call: Call) -> list[Value]:
     return [Value(call.shape)]
 
 
-@rule("pixel_shuffle", "pixel_unshuffle", "channel_shuffle")
+@rule("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle")
 def through_views(call: Call) -> list[Value]:
     """Rearrangements between channels and space, as the views that they are by definition."""
     value, factor = call.args
@@ -148,7 +154,7 @@ def through_views(call: Call) -> list[Value]:
     else:
         split = reshaped(facts, value, (*lead, factor, c // factor, h, w))
         order = [*lead_axes, n + 1, n, n + 2, n + 3]
-    fixed = {"pixel_shuffle": (1, 2), "pixel_unshuffle": (), "channel_shuffle": (0,)}[call.name]
+    fixed = {"pixel_shuffle": (1, 2), "pixel_unshuffle": ()}.get(call.name, (0,))
     for block in split.blocks:
         if len(block.axes) > 1 and fixed:
             facts.box(block.atoms, [k for k, a in enumerate(block.axes) if a - n in fixed])

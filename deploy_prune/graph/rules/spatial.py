@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 
+from deploy_prune.graph.rules.elementwise import combine
+from deploy_prune.graph.rules.extents import keep_extent
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.values import Block, Value
 
@@ -32,17 +34,37 @@ def spatial(call: Call) -> list[Value]:
     first_spatial = value.ndim - int(found.group(1))
     for other in call.values()[1:]:
         call.facts.freeze(other.atoms(), f"steers {call.name}")
+    passing = []
     for block in value.blocks:
-        if max(block.axes) >= first_spatial:
-            call.facts.freeze(block.atoms, f"{call.name} works along its axis")
-    passing = tuple(b for b in value.blocks if max(b.axes) < first_spatial)
-    return [Value(shape, passing) for shape in call.outputs]
+        for axis in block.axes:
+            if axis >= first_spatial:
+                keep_extent(call.facts, block, axis, f"{call.name} works along its axis")
+        lead = [a for a in block.axes if a < first_spatial]
+        passing += [call.facts.project(block, lead)] if lead else []
+    return [Value(shape, tuple(passing)) for shape in call.outputs]
+
+
+@rule("max_unpool2d", "max_unpool3d", "fractional_max_pool2d", "fractional_max_pool3d")
+def per_channel(call: Call) -> list[Value]:
+    """Pooling steered by a tensor that has the same channels: (N, C, …) both."""
+    value, *others = call.values()
+    spatial_axes = int(call.name[-2])
+    first = value.ndim - spatial_axes
+    sizes = value.shape[:first]
+    lead = []
+    for operand in (value, *others):
+        kept = [b for b in operand.blocks if max(b.axes) < first]
+        call.facts.freeze(Value(operand.shape, tuple(b for b in operand.blocks if b not in kept)).atoms(),
+                          f"{call.name} works along its axis")  # fmt: skip
+        lead.append(Value(operand.shape[:first], tuple(kept)))
+    met = combine(call.facts, lead, sizes, lambda flags: bool(flags[0]))
+    return [Value(shape, met.blocks) for shape in call.outputs]
 
 
 @rule("constant_pad_nd")
 def pad(call: Call) -> list[Value]:
     """Padded indices join the axis as atoms that stay; ``pad`` lists (before, after) from the last axis on."""
-    value, padding = call.args[0], call.args[1]
+    value, padding, filling = (*call.args, 0)[:3]
     blocks = []
     for block in value.blocks:
         atoms = block.atoms
@@ -58,5 +80,5 @@ def pad(call: Call) -> list[Value]:
                 call.facts.freeze(new, "is padding")
                 atoms = np.concatenate([new[:before], atoms, new[before:]], axis=k)
         if atoms.size:
-            blocks.append(Block(block.axes, atoms))
+            blocks.append(Block(block.axes, atoms, block.zero and not filling))
     return [Value(call.shape, tuple(blocks))]

@@ -1,0 +1,133 @@
+"""Convolutions of any dimension: plain, grouped, depthwise, transposed, deformable; and their unfolded form."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from deploy_prune.graph.rules.contraction import tie_contracted
+from deploy_prune.graph.rules.extents import keep_extent
+from deploy_prune.graph.rules.table import Call, rule
+from deploy_prune.graph.values import Block, Facts, Value
+
+
+@rule("convolution", "_convolution", "convolution_overrideable")
+def convolution(call: Call) -> list[Value]:
+    """(N, C, …) with weight (O, C/groups, …), or (C, O/groups, …) when transposed; N-d, grouped, depthwise."""
+    data, weight, bias = call.args[:3]
+    return [_convolve(call, data, weight, bias, int(call.args[8]), bool(call.args[6]))]
+
+
+@rule("conv1d", "conv2d", "conv3d", "mkldnn_convolution", "_mkldnn_convolution", "_slow_conv2d_forward",
+      "thnn_conv2d", "slow_conv3d_forward", "_conv_depthwise2d", "conv_depthwise3d", "mkldnn._convolution_pointwise",
+      "cudnn_convolution", "miopen_convolution")  # fmt: skip
+def other_convolution(call: Call) -> list[Value]:
+    """Backends' own forms: the number of groups follows from the weight."""
+    data, weight = call.args[:2]
+    bias = next((a for a in call.args[2:] if isinstance(a, Value) and a.ndim == 1), None)
+    groups = data.shape[data.ndim - weight.ndim + 1] // weight.shape[1]
+    return [_convolve(call, data, weight, bias, groups, False)]
+
+
+def _convolve(call: Call, data: Value, weight: Value, bias: Value | None, groups: int, transposed: bool) -> Value:
+    facts = call.facts
+    for axis in range(2, weight.ndim):
+        block = weight.block_at(axis)
+        if block is not None:
+            keep_extent(facts, block, axis, "is the extent of a convolution kernel")
+    channel = data.ndim - weight.ndim + 1
+    for block in data.blocks:
+        for axis in block.axes:
+            if axis > channel:
+                keep_extent(facts, block, axis, "lies along the space of a convolution")
+    out_axis, in_axis = (1, 0) if transposed else (0, 1)
+    if groups == 1:
+        tie_contracted(facts, data, channel, weight, in_axis)
+        out = weight.block_at(out_axis)
+    else:
+        out = _grouped(facts, data.block_at(channel), weight, groups, transposed)
+    blocks = [facts.project(b, [a for a in b.axes if a < channel]) for b in data.blocks if min(b.axes) < channel]
+    if out is not None:
+        blocks.append(Block((channel,), out.atoms.ravel(), _zero(out, bias)))
+        if isinstance(bias, Value) and bias.blocks:
+            facts.unify(out.atoms.ravel(), bias.blocks[0].atoms)
+    return Value(call.shape, tuple(sorted(blocks, key=lambda b: b.axes))).without_single_axes()
+
+
+def _zero(out: Block, bias: Value | None) -> bool:
+    return out.zero and (not isinstance(bias, Value) or (bias.tracked and all(b.zero for b in bias.blocks)))
+
+
+def _grouped(facts: Facts, data: Block | None, weight: Value, groups: int, transposed: bool) -> Block | None:
+    """Groups stay; each loses the same inputs and equally many outputs. One input per group: it follows its outputs.
+
+    A transposed weight is (C, O/groups, …): there the channel axis of the data is the weight's long axis.
+    """
+    long, short = weight.block_at(0), weight.block_at(1)
+    if long is None:
+        return None
+    if short is not None:
+        facts.box(long.atoms.reshape(groups, -1), fixed={0})
+    if transposed:
+        if data is not None:
+            facts.unify(data.atoms.ravel(), long.atoms)
+        if short is None:
+            return long
+        spread = np.tile(short.atoms, groups)
+        facts.box(spread.reshape(groups, -1), fixed={0})
+        return replace(short, axes=(0,), atoms=spread)
+    if data is None:
+        facts.freeze(weight.atoms(), "is a grouped convolution over channels that are no parameter's")
+        return long
+    per_group = data.atoms.ravel().reshape(groups, -1)
+    if short is None:
+        outputs = long.atoms.reshape(groups, -1)
+        facts.unify(np.broadcast_to(per_group, outputs.shape), outputs)
+    else:
+        facts.unify(per_group, np.broadcast_to(short.atoms, per_group.shape))
+    return long
+
+
+@rule("im2col", "col2im")
+def unfolded(call: Call) -> list[Value]:
+    """(N, C, H, W) to (N, C·k, L) and back: every channel becomes k = prod(kernel) rows in a row."""
+    value = call.args[0]
+    extent = math.prod(call.args[1] if call.name == "im2col" else call.args[2])
+    channel = 1 if len(call.shape) == (3 if call.name == "im2col" else 4) else 0
+    blocks = []
+    for block in value.blocks:
+        if max(block.axes) > channel:
+            call.facts.freeze(block.atoms, f"lies along the space of {call.name}")
+            blocks += [call.facts.project(block, [0])] if channel and 0 in block.axes else []
+        elif block.axes != (channel,):
+            blocks.append(_whole_rows(call.facts, block, channel))
+        elif call.name == "im2col":
+            blocks.append(replace(block, atoms=np.repeat(block.atoms, extent)))
+        else:
+            rows = block.atoms.reshape(-1, extent)
+            call.facts.unify(np.broadcast_to(rows[:, :1], rows.shape), rows)
+            blocks.append(replace(block, atoms=rows[:, 0].copy()))
+    return [Value(call.shape, tuple(blocks)).without_single_axes()]
+
+
+def _whole_rows(facts: Facts, block: Block, channel: int) -> Block:
+    """A block that shares the channel axis with the batch keeps its channels."""
+    if channel in block.axes:
+        facts.freeze(block.atoms, "is unfolded while split over several axes")
+        return facts.project(block, [a for a in block.axes if a != channel])
+    return block
+
+
+@rule("torchvision.deform_conv2d")
+def deformable(call: Call) -> list[Value]:
+    """Deformable convolution: (input, weight, offset, mask, bias, …); what steers the sampling stays."""
+    data, weight, offset, mask, bias = call.args[:5]
+    for steering in (offset, mask):
+        if isinstance(steering, Value):
+            call.facts.freeze(steering.atoms(), "steers a deformable convolution")
+    groups = data.shape[1] // weight.shape[1]
+    if call.args[12] > 1 and data.block_at(1) is not None:
+        call.facts.freeze(data.atoms(), "is sampled in offset groups")
+    return [_convolve(call, data, weight, bias, groups, False)]
