@@ -14,7 +14,10 @@ from torch import nn
 from deploy_prune.graph.attributes import Attribute, TracedInt
 
 _KEPT_APART = frozenset({"training", "_parameters", "_buffers", "_modules"})
-_COMPUTE_WITH_SIZES = (nn.MultiheadAttention, nn.Unflatten)
+_COMPUTE_WITH_SIZES = (
+    *(nn.MultiheadAttention, nn.Unflatten, nn.LayerNorm, nn.RMSNorm),
+    *(nn.RNNBase, nn.RNNCellBase),
+)
 
 
 @contextmanager
@@ -74,8 +77,8 @@ def _is_plain_object(value: Any) -> bool:
 def trace_attributes(model: nn.Module) -> dict[Attribute, int]:
     """Put a :class:`TracedInt` for every integer attribute that the model's forward may read; returns their values.
 
-    Layers of ``torch.nn`` are left out, since surgery sets their sizes from their weights; the two whose forward
-    computes with sizes are not.
+    Layers of ``torch.nn`` are left out, since surgery sets their sizes from their weights; those whose forward
+    computes with sizes, or that may have no weights, are not.
     """
     found: dict[Attribute, int] = {}
     for name, path, holder in holders(model):

@@ -95,7 +95,8 @@ class RowFinder:
             atoms, is_layout = self._vectors[k]
             if not is_layout:
                 continue
-            runs = [row[c] for c in self.cell_of[atoms].tolist() if c in row]
+            order = dict.fromkeys(self.cell_of[atoms].tolist())
+            runs = [row[c] for c in order if c in row]
             changes = 1 + sum(a != b for a, b in itertools.pairwise(runs))
             if changes != len(set(runs)):
                 return False

@@ -20,6 +20,7 @@ SetValue = Callable[[torch.Tensor, Value], None]
 
 _RESIZING = {"view", "reshape", "expand", "broadcast_to"}
 _CREATING = {"zeros", "ones", "empty", "full", "rand", "randn", "new_zeros", "new_ones", "new_empty", "new_full"}
+_NORMALIZING = {"layer_norm", "rms_norm"}
 _SPLITTING = {"split", "split_with_sizes"}
 
 
@@ -53,6 +54,8 @@ def observe(facts: Facts, function: Any, args: tuple[Any, ...], kwargs: dict[str
         dim, start, length = (*args[1:], *(kwargs[k] for k in ("dim", "start", "length")[len(args) - 1 :]))
         _prefix(facts, value_of(args[0]), dim, start)
         _equate(facts, value_of(result), [length], first=dim % result.ndim)
+    elif name in _NORMALIZING:
+        _normalized(facts, value_of(args[0]), kwargs.get("normalized_shape", args[1] if len(args) > 1 else ()))
     elif name in _CREATING and isinstance(result, torch.Tensor):
         _create(facts, args[1:] if name.startswith("new_") else args, kwargs, result, set_value)
     return result
@@ -77,6 +80,10 @@ def _equate(facts: Facts, value: Value, sizes: Sequence[Any], first: int = 0) ->
         expression = expression_of(size)
         if expression is not None and size != -1:
             facts.equate_size(value, axis, expression)
+
+
+def _normalized(facts: Facts, value: Value, sizes: Sequence[Any]) -> None:
+    _equate(facts, value, [s if isinstance(s, TracedInt) else -1 for s in sizes], first=value.ndim - len(sizes))
 
 
 def _split(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], result: Sequence[torch.Tensor],

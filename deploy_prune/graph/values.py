@@ -219,10 +219,11 @@ class Facts:
         gone = [k for k in range(len(block.axes)) if k not in kept]
         self.box(block.atoms)
         shape = [block.atoms.shape[k] for k in kept]
-        atoms = self.fresh(shape)
-        rows = block.atoms.transpose([*kept, *gone]).reshape(atoms.size, -1)
-        self.projections.append(Projection(atoms.ravel(), rows, self._locate()))
-        return replace(block, axes=tuple(axes), atoms=atoms)
+        rows = block.atoms.transpose([*kept, *gone]).reshape(int(np.prod(shape)), -1)
+        distinct, which = _distinct_rows(rows)
+        atoms = self.fresh(len(distinct))
+        self.projections.append(Projection(atoms, distinct, self._locate()))
+        return replace(block, axes=tuple(axes), atoms=atoms[which].reshape(shape))
 
     def equate_size(self, value: Value, axis: int, expression: Expression) -> None:
         """The user's code gives the size of ``axis`` of ``value`` by ``expression``."""
@@ -236,3 +237,12 @@ class Facts:
         """An operator without a rule: freeze all that enters it and remember its name."""
         self.unknown[name] += 1
         self.freeze_values(values, f"operator {name} has no rule")
+
+
+def _distinct_rows(rows: Atoms) -> tuple[Atoms, np.ndarray]:
+    """The rows that differ, in order, and for each row which of them it is (heads repeat over a merged batch axis)."""
+    if len(np.unique(rows[:, 0])) == len(rows):
+        return rows, np.arange(len(rows))
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return rows[first[order]], np.argsort(order)[inverse.ravel()]

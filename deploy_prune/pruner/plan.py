@@ -183,12 +183,12 @@ def _solve_attributes(
         if not solvable:
             break
         for equation in solvable:
-            unknown = attributes_in(equation.expression) - solved
             target = size(equation.atoms, equation.axis)
-            if unknown and evaluate(equation.expression, values, axis_size) != target:
-                value = solve_for(equation.expression, *unknown, target, values, axis_size)
-                values[next(iter(unknown))] = -1 if value is None else value
-            solved |= unknown
+            for unknown in attributes_in(equation.expression) - solved:
+                if evaluate(equation.expression, values, axis_size) != target:
+                    value = solve_for(equation.expression, unknown, target, values, axis_size)
+                    values[unknown] = -1 if value is None else value
+                solved.add(unknown)
     for equation in waiting:
         target = size(equation.atoms, equation.axis)
         if evaluate(equation.expression, values, axis_size) != target:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import PlanError
+from deploy_prune.pruner.layer_sizes import update_sizes
 from deploy_prune.pruner.plan import Plan, architecture_hash
 
 
@@ -73,39 +74,6 @@ def _sliced(tensor: torch.Tensor, axes: list[tuple[int, torch.Tensor]]) -> torch
         if tensor.grad is not None:
             parameter.grad = take(tensor.grad)
     return parameter
-
-
-def update_sizes(module: nn.Module) -> None:
-    """Sizes that ``torch.nn`` layers keep beside their weights, read off the sliced weights."""
-    layer: Any = module
-    if isinstance(module, nn.modules.conv._ConvNd):
-        _update_convolution(layer)
-    elif isinstance(module, nn.Linear):
-        layer.out_features, layer.in_features = layer.weight.shape
-    elif isinstance(module, nn.modules.batchnorm._NormBase):
-        vector = layer.weight if layer.weight is not None else layer.running_mean
-        layer.num_features = len(vector)
-    elif isinstance(module, nn.GroupNorm):
-        layer.num_channels = len(layer.weight)
-    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
-        layer.normalized_shape = tuple(layer.weight.shape)
-    elif isinstance(module, nn.Embedding):
-        layer.num_embeddings, layer.embedding_dim = layer.weight.shape
-    elif isinstance(module, nn.PReLU):
-        layer.num_parameters = len(layer.weight)
-
-
-def _update_convolution(layer: Any) -> None:
-    """A depthwise layer (one input per group) loses groups; any other grouped layer keeps their number."""
-    long, short = layer.weight.shape[:2]
-    if layer.transposed:
-        if layer.groups == layer.in_channels:
-            layer.groups = long
-        layer.in_channels, layer.out_channels = long, short * layer.groups
-    else:
-        if layer.groups == layer.in_channels and layer.groups > 1:
-            layer.groups = long * layer.groups // layer.out_channels
-        layer.in_channels, layer.out_channels = short * layer.groups, long
 
 
 def _set_attribute(holder: Any, path: tuple[str | int, ...], value: int) -> None:
