@@ -44,6 +44,23 @@ def preserved(model: nn.Module) -> Iterator[None]:
                     buffer.copy_(content)
 
 
+@contextmanager
+def heard_functionals() -> Iterator[None]:
+    """Let modes hear the calls inside ``torch.nn.functional``, not only the outermost one.
+
+    Its functions ask ``has_torch_function…`` whether to hand themselves over whole; meanwhile the answer is no.
+    """
+    functional: Any = nn.functional
+    asked = {k: v for k, v in vars(functional).items() if k.startswith("has_torch_function")}
+    try:
+        for name in asked:
+            setattr(functional, name, lambda *_: False)
+        yield
+    finally:
+        for name, function in asked.items():
+            setattr(functional, name, function)
+
+
 def enter_mode(model: nn.Module, training: bool) -> None:
     """Train or eval mode; batch norms stay in eval, so that their statistics do not move and any batch size works."""
     model.train(training)

@@ -23,7 +23,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from deploy_prune.errors import ForwardError
 from deploy_prune.graph.attributes import Attribute, TracedInt
-from deploy_prune.graph.preserve import enter_mode, preserved, trace_attributes
+from deploy_prune.graph.preserve import enter_mode, heard_functionals, preserved, trace_attributes
 from deploy_prune.graph.rules import RULES, Call
 from deploy_prune.graph.rules.elementwise import elementwise
 from deploy_prune.graph.sizes import observe
@@ -115,7 +115,7 @@ class _Tracer:
             stack.enter_context(torch.no_grad())
             stack.callback(hooks.register_module_forward_pre_hook(self._enter).remove)
             stack.callback(hooks.register_module_forward_hook(self._leave).remove)
-            stack.enter_context(_heard_functionals())
+            stack.enter_context(heard_functionals())
             stack.enter_context(_Operators(self))
             stack.enter_context(_Functions(self))
             yield
@@ -264,23 +264,6 @@ def _plain(output: Any) -> Any:
     if isinstance(output, (torch.Tensor, dict, list, tuple)) or not hasattr(output, "__dict__"):
         return output
     return dict(vars(output))
-
-
-@contextmanager
-def _heard_functionals() -> Iterator[None]:
-    """Let modes hear the calls inside ``torch.nn.functional``, not only the outermost one.
-
-    Its functions ask ``has_torch_function…`` whether to hand themselves over whole; meanwhile the answer is no.
-    """
-    functional: Any = torch.nn.functional
-    asked = {k: v for k, v in vars(functional).items() if k.startswith("has_torch_function")}
-    try:
-        for name in asked:
-            setattr(functional, name, lambda *_: False)
-        yield
-    finally:
-        for name, function in asked.items():
-            setattr(functional, name, function)
 
 
 class _Operators(TorchDispatchMode):

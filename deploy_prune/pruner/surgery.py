@@ -35,7 +35,7 @@ def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Mod
         cuts[cut.parameter].append((cut.axis, torch.tensor(cut.kept)))
     touched = _slice_tensors(model, cuts)
     for change in plan.attributes:
-        _set_attribute(model.get_submodule(change.module), change.path, change.value)
+        set_attribute(model.get_submodule(change.module), change.path, change.value)
     for module in touched:
         update_sizes(module)
     return model
@@ -76,7 +76,7 @@ def _sliced(tensor: torch.Tensor, axes: list[tuple[int, torch.Tensor]]) -> torch
     return parameter
 
 
-def _set_attribute(holder: Any, path: tuple[str | int, ...], value: int) -> None:
+def set_attribute(holder: Any, path: tuple[str | int, ...], value: int) -> None:
     """Set ``holder.config.sizes[1]`` for the path ``("config", "sizes", 1)``; tuples are built anew."""
     first, *rest = path
     if not rest:
@@ -86,4 +86,11 @@ def _set_attribute(holder: Any, path: tuple[str | int, ...], value: int) -> None
         items[rest[0]] = value
         setattr(holder, str(first), type(getattr(holder, str(first)))(items))
     else:
-        _set_attribute(getattr(holder, str(first)), tuple(rest), value)
+        set_attribute(getattr(holder, str(first)), tuple(rest), value)
+
+
+def get_attribute(holder: Any, path: tuple[str | int, ...]) -> int:
+    """What :func:`set_attribute` sets."""
+    for step in path:
+        holder = holder[step] if isinstance(step, int) else getattr(holder, step)
+    return int(holder)

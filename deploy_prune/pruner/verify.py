@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from deploy_prune.errors import VerificationError
 from deploy_prune.graph.preserve import preserved
 from deploy_prune.graph.trace import Inputs, call_model
+from deploy_prune.pruner.neutral import DenseInt, Widths
 from deploy_prune.pruner.plan import Plan
+from deploy_prune.pruner.surgery import get_attribute, set_attribute
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 """Largest accepted relative error by floating type (design: dependency graph, section 5)."""
@@ -43,8 +45,8 @@ def verify(
     """Compare a pruned model with its masked original in eval and train mode, in float64 where the model runs in it.
 
     Batch norms use batch statistics in train mode, on the inputs stacked twice if a batch of one is too small. Dropout
-    is switched off and layer and group norms are compared with neutral statistics in both models, since theirs run over
-    the pruned axis. A model that cannot run in train mode is compared in eval mode alone.
+    is switched off, and what depends on widths by definition is made equal (:mod:`deploy_prune.pruner.neutral`). A
+    model that cannot run in train mode is compared in eval mode alone.
 
     Raises:
         VerificationError: an output differs by more than ``tolerance`` (default: :data:`TOLERANCE`), or in shape.
@@ -56,27 +58,29 @@ def verify(
         dtype = torch.float64
         masked, candidate, data = masked.double(), candidate.double(), _to_double(inputs)
         try:
-            _outputs(masked, data, False, forward, None)
+            _Run(forward, None)(masked, data, False, nullcontext)
         except RuntimeError:
             dtype, masked, candidate, data = torch.float32, masked.float(), candidate.float(), inputs
     limit = TOLERANCE[dtype] if tolerance is None else tolerance
+    _count_as_dense(original, candidate, plan)
+    run = _Run(forward, output_transform)
     errors: list[float | None] = []
     for training in (False, True):
+        widths = Widths()
         try:
-            expected = _outputs(masked, data, training, forward, output_transform)
+            expected = run(masked, data, training, widths.recording)
         except Exception:
             if not training:
                 raise
             expected = None
         if expected is None and isinstance(data, torch.Tensor):
             data = torch.cat([data, data.flip(-1)])
-            expected = _outputs(masked, data, training, forward, output_transform)
+            widths = Widths()
+            expected = run(masked, data, training, widths.recording)
         if expected is None:
             errors.append(None)
             continue
-        errors.append(
-            _compare(expected, _outputs(candidate, data, training, forward, output_transform), training, limit)
-        )
+        errors.append(_compare(expected, run(candidate, data, training, widths.replaying), training, limit))
     assert errors[0] is not None
     return Verification(errors[0], errors[1], str(dtype).removeprefix("torch."))
 
@@ -97,18 +101,33 @@ def _to_double(inputs: Inputs) -> Inputs:
     return pytree.tree_map_only(torch.Tensor, lambda t: t.double() if t.is_floating_point() else t, inputs)
 
 
-def _outputs(
-    model: nn.Module, inputs: Inputs, training: bool, forward: Callable[[nn.Module, Inputs], Any],
-    transform: Callable[[Any], Any] | None,
-) -> list[tuple[str, torch.Tensor]]:  # fmt: skip
-    with preserved(model), torch.no_grad(), _Deterministic():
-        model.train(training)
-        output = forward(model, inputs)
-    output = transform(output) if transform else output
-    leaves = pytree.tree_flatten_with_path(output)[0]
-    return [
-        (pytree.keystr(p) or "output", t) for p, t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()
-    ]
+def _count_as_dense(original: nn.Module, candidate: nn.Module, plan: Plan) -> None:
+    """Sizes in the candidate's attributes count as the original's where its code makes floats of them."""
+    for change in plan.attributes:
+        dense = get_attribute(original.get_submodule(change.module), change.path)
+        set_attribute(candidate.get_submodule(change.module), change.path, DenseInt(change.value, dense))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One forward pass in a mode; the floating outputs with their names."""
+
+    forward: Callable[[nn.Module, Inputs], Any]
+    transform: Callable[[Any], Any] | None
+
+    def __call__(
+        self, model: nn.Module, inputs: Inputs, training: bool, within: Callable[[], AbstractContextManager[None]]
+    ) -> list[tuple[str, torch.Tensor]]:
+        with preserved(model), torch.no_grad(), within():
+            model.train(training)
+            output = self.forward(model, inputs)
+        output = self.transform(output) if self.transform else output
+        leaves = pytree.tree_flatten_with_path(output)[0]
+        return [
+            (pytree.keystr(p) or "output", t)
+            for p, t in leaves
+            if isinstance(t, torch.Tensor) and t.is_floating_point()
+        ]
 
 
 def _compare(
@@ -131,29 +150,3 @@ def _compare(
             )
         worst = max(worst, error)
     return worst
-
-
-class _Deterministic(TorchDispatchMode):
-    """Dropout keeps everything; layer and group norms scale and shift without statistics."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        if name == "bernoulli_":
-            return args[0].fill_(args[1] if len(args) > 1 and isinstance(args[1], float) else 0.5)
-        if name == "native_dropout":
-            return args[0].clone(), torch.ones_like(args[0], dtype=torch.bool)
-        if name in {"native_layer_norm", "native_group_norm"}:
-            return _affine(name, args, func(*args, **(kwargs or {})))
-        return func(*args, **(kwargs or {}))
-
-
-def _affine(name: str, args: Any, statistics: Any) -> Any:
-    if name == "native_layer_norm":
-        data, weight, bias = args[0], args[2], args[3]
-        shape = tuple(args[1])
-    else:
-        data, weight, bias = args[0], args[1], args[2]
-        shape = (-1,) + (1,) * (data.ndim - 2)
-    for vector, combine in ((weight, torch.mul), (bias, torch.add)):
-        data = data.clone() if vector is None else combine(data, vector.view(shape))
-    return data, *statistics[1:]

@@ -1,0 +1,160 @@
+"""Numbers that depend on how wide a tensor is, made equal for a comparison of a pruned model with its masked original.
+
+Dropout, the statistics of norms, and scales such as ``1 / sqrt(head_dim)`` change with the width by definition, not by
+mistake. A run of the masked original *records* the widths that it computes with; the same run of the pruned model then
+*replays* them. Layer and group norms are compared without statistics in both.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deploy_prune.graph.preserve import heard_functionals
+
+
+class DenseInt(int):
+    """A size of the pruned model that counts as the dense model's size wherever it turns into a float."""
+
+    dense: int
+
+    def __new__(cls, value: int, dense: int) -> DenseInt:
+        """``value`` as an integer, ``dense`` as a float."""
+        size = super().__new__(cls, value)
+        size.dense = dense
+        return size
+
+    def __float__(self) -> float:
+        return float(self.dense)
+
+    def __pow__(self, exponent: Any, modulo: Any = None) -> Any:
+        return pow(self.dense if isinstance(exponent, float) or exponent < 0 else int(self), exponent, modulo)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.dense / other if isinstance(other, (int, float)) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return other / self.dense if isinstance(other, (int, float)) else NotImplemented
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, (int(self),)
+
+
+def _with_dense(compute: Callable[[int, int], int], reflected: bool) -> Callable[[DenseInt, Any], Any]:
+    def method(self: DenseInt, other: Any) -> Any:
+        if not isinstance(other, int) or isinstance(other, bool):
+            return NotImplemented
+        pairs = ((int(self), int(other)), (self.dense, getattr(other, "dense", int(other))))
+        return DenseInt(*(compute(b, a) if reflected else compute(a, b) for a, b in pairs))
+
+    return method
+
+
+for _name, _compute in {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv,
+}.items():  # fmt: skip
+    setattr(DenseInt, f"__{_name}__", _with_dense(_compute, reflected=False))
+    setattr(DenseInt, f"__r{_name}__", _with_dense(_compute, reflected=True))
+
+
+class Widths:
+    """What one run computed with, in order; ``replaying`` hands it out again."""
+
+    def __init__(self) -> None:
+        self._shapes: list[tuple[int, ...]] = []
+        self._scales: list[int] = []
+        self._means: list[int] = []
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """The masked original runs within."""
+        with heard_functionals(), _Operators(self._means, None), _Functions(self._shapes, self._scales, None):
+            yield
+
+    @contextmanager
+    def replaying(self) -> Iterator[None]:
+        """The pruned model runs within."""
+        functions = _Functions([], [], (iter(self._shapes), iter(self._scales)))
+        with heard_functionals(), _Operators([], iter(self._means)), functions:
+            yield
+
+
+class _Functions(TorchFunctionMode):
+    """Sizes that Python reads, and the default scale of attention."""
+
+    def __init__(
+        self, shapes: list[tuple[int, ...]], scales: list[int], recorded: tuple[Iterator[Any], Iterator[int]] | None
+    ) -> None:
+        super().__init__()
+        self.shapes, self.scales, self.recorded = shapes, scales, recorded
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "scaled_dot_product_attention" and kwargs.get("scale") is None and len(args) < 7:
+            kwargs = self._scale(args[0] if args else kwargs["query"], kwargs)
+        result = func(*args, **kwargs)
+        if func == torch.Tensor.shape.__get__:  # type: ignore[attr-defined]
+            return self._shape(result)
+        if name == "size" and isinstance(args[0], torch.Tensor):
+            dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            shape = self._shape(args[0].size())
+            return shape if dim is None else shape[dim]
+        return result
+
+    def _scale(self, query: torch.Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if self.recorded is None:
+            self.scales.append(query.shape[-1])
+            return kwargs
+        return {**kwargs, "scale": next(self.recorded[1], query.shape[-1]) ** -0.5}
+
+    def _shape(self, shape: torch.Size) -> torch.Size:
+        if self.recorded is None:
+            self.shapes.append(tuple(shape))
+            return shape
+        dense = next(self.recorded[0], shape)
+        if len(dense) != len(shape) or tuple(dense) == tuple(shape):
+            return shape
+        return torch.Size([s if s == d else DenseInt(s, d) for s, d in zip(shape, dense, strict=True)])
+
+
+class _Operators(TorchDispatchMode):
+    """Dropout keeps everything, norms scale and shift without statistics, means divide by the dense width."""
+
+    def __init__(self, means: list[int], recorded: Iterator[int] | None) -> None:
+        super().__init__()
+        self.means, self.recorded = means, recorded
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name == "bernoulli_":
+            return args[0].fill_(args[1] if len(args) > 1 and isinstance(args[1], float) else 0.5)
+        if name == "native_dropout":
+            return args[0].clone(), torch.ones_like(args[0], dtype=torch.bool)
+        result = func(*args, **(kwargs or {}))
+        if name in {"native_layer_norm", "native_group_norm"}:
+            return _affine(name, args, result)
+        if name == "mean" and result.numel():
+            averaged = args[0].numel() // result.numel()
+            self.means.append(averaged)
+            dense = averaged if self.recorded is None else next(self.recorded, averaged)
+            return result if dense == averaged else result * (averaged / dense)
+        return result
+
+
+def _affine(name: str, args: Any, statistics: Any) -> Any:
+    if name == "native_layer_norm":
+        data, weight, bias = args[0], args[2], args[3]
+        shape = tuple(args[1])
+    else:
+        data, weight, bias = args[0], args[1], args[2]
+        shape = (-1,) + (1,) * (data.ndim - 2)
+    for vector, combine in ((weight, torch.mul), (bias, torch.add)):
+        data = data.clone() if vector is None else combine(data, vector.view(shape))
+    return data, *statistics[1:]
