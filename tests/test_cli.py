@@ -236,8 +236,10 @@ def two_layers(): return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(
 @pytest.mark.parametrize(
     ("source", "line"),
     [
-        ("two_layers", "cannot load 'two_layers'; expected a .pt file, a YOLO .yaml, or module:function such as "
-         "torchvision.models:resnet18"),
+        ("two_layers", "cannot load 'two_layers'; expected a .pt file, a YOLO .yaml, torchvision:NAME, timm:NAME, or "
+         "module:function such as mymodels:build"),
+        ("torchvision:resnt18", "torchvision has no model 'resnt18'; did you mean 'resnet18'?"),
+        ("timm:resnt18", "timm has no model 'resnt18'; did you mean 'resnet18'?"),
         ("nowhere:build", "no module named 'nowhere'; give module:function, importable from here"),
         ("models:build", "module models has no function 'build'; give one that returns the model"),
         ("models:returns_text", "models:returns_text returned str; expected a torch.nn.Module"),
@@ -266,8 +268,22 @@ def test_inspect_lists_groups_and_reasons(tmp_path):
     found = json.loads(done.stdout)
     assert [(group["name"], group["width"]) for group in found["groups"]] == [("0", 8)]
     assert any("reaches the model's output" in frozen["reason"] for frozen in found["frozen"])
-    printed = deploy_prune("inspect", "models:two_layers", "--image-size", "32", cwd=tmp_path).stdout
-    assert "8 removable units in 1 groups" in printed
+    printed = deploy_prune("inspect", "models:two_layers", "--image-size", "32", cwd=tmp_path, COLUMNS="200").stdout
+    assert "8 removable units in 1 groups; 242 parameters, 208.80 k MACs, of which 0 use no weight." in printed
+    assert "8 of 10 output channels can go, 2 reach the output: 100.0% of the rest." in printed
+    assert "the model: output" in printed
+
+
+def test_inspect_draws_the_groups(tmp_path):
+    (tmp_path / "models.py").write_text(MODELS)
+    done = deploy_prune("inspect", "models:two_layers", "--json", "--graph", "groups.dot", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "groups.dot").read_text().startswith("digraph groups {\n")
+    assert_refused(
+        deploy_prune("inspect", "models:two_layers", "--graph", "groups.svg", cwd=tmp_path),
+        "groups.svg is no file for a graph; expected .mmd (Mermaid) or .dot (Graphviz, which makes SVG and PNG of it: "
+        "dot -Tsvg)",
+    )
 
 
 def test_data_with_a_wrong_task_or_size(tmp_path):

@@ -1,0 +1,129 @@
+"""A model by the name that a person gives it."""
+
+import difflib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deploy_prune.errors import InputError, MissingDependencyError
+
+CLASSES = 80  # of an untrained YOLO architecture, which names none: COCO's, as Ultralytics takes them
+FRAMES = 16  # of a video clip, as torchvision's video models were trained
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A module, inputs that it runs on, and what picks from its output that which must keep its shape (None: all)."""
+
+    module: nn.Module
+    inputs: Any
+    kept_output: Callable[[Any], Any] | None = None
+
+
+def load_model(source: str, *, image_size: int | None, task: str) -> NamedModel:
+    """The model that ``source`` names, with random weights unless it is a file.
+
+    Args:
+        source: a YOLO ``.pt`` file, a YOLO architecture (``yolov8n.yaml``), ``torchvision:NAME``, ``timm:NAME``, or
+            ``module:function`` that returns a module or a pair (module, example inputs).
+        image_size: side in pixels of the example image; None: 640 for YOLO, what timm says, else 224.
+        task: of a YOLO architecture, ``detect`` or ``segment``.
+
+    Raises:
+        InputError: there is no such model.
+        MissingDependencyError: the library that has it is not installed.
+    """
+    if source.endswith((".pt", ".yaml", ".yml")):
+        return _load_yolo(source, image_size or 640, task)
+    library, separator, name = source.partition(":")
+    if not (library and separator and name):
+        raise InputError(
+            f"cannot load {source!r}; expected a .pt file, a YOLO .yaml, torchvision:NAME, timm:NAME, or "
+            "module:function such as mymodels:build"
+        )
+    if library == "timm":
+        return _build_timm(name, image_size)
+    if library == "torchvision":
+        return _build_torchvision(name, image_size or 224)
+    return _call(library, name, image_size or 224)
+
+
+def _image(size: int, *leading: int) -> torch.Tensor:
+    """Noise of shape (*leading, size, size)."""
+    return torch.rand(*leading, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def _load_yolo(source: str, image_size: int, task: str) -> NamedModel:
+    from deploy_prune.tasks import ultralytics_api as api
+    from deploy_prune.tasks.ultralytics import UltralyticsTask
+
+    yolo = UltralyticsTask(Path(), task=task, model=source, image_size=image_size)
+    module = api.load_network(Path(source)) if source.endswith(".pt") else api.build_network(task, source, CLASSES, 0)
+    return NamedModel(module, _image(image_size, 1, 3), yolo.kept_output)
+
+
+def _build_timm(name: str, image_size: int | None) -> NamedModel:
+    timm = _library("timm")
+    known = timm.list_models()
+    if name.partition(".")[0] not in known:
+        raise _unknown("timm", name, known)
+    module = timm.create_model(name, pretrained=False)
+    channels, side, _ = timm.data.resolve_model_data_config(module)["input_size"]
+    return NamedModel(module, _image(image_size or side, 1, channels))
+
+
+def _build_torchvision(name: str, image_size: int) -> NamedModel:
+    models = _library("torchvision").models
+    if name not in models.list_models():
+        raise _unknown("torchvision", name, models.list_models())
+    build = models.get_model_builder(name)
+    untrained = {key: None for key in ("weights", "weights_backbone") if key in inspect.signature(build).parameters}
+    module, image = build(**untrained), _image(image_size, 1, 3)
+    if name in models.list_models(module=models.detection):
+        return NamedModel(module, ([image[0]],))
+    if name in models.list_models(module=models.video):
+        return NamedModel(module, _image(image_size, 1, 3, FRAMES))
+    if name in models.list_models(module=models.optical_flow):
+        return NamedModel(module, (image, image.flip(-1)))
+    return NamedModel(module, image)
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingDependencyError(f"{name} is not installed; run: pip install 'deploy_prune[vision]'") from error
+
+
+def _unknown(library: str, name: str, known: Sequence[str]) -> InputError:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "see its list_models()"
+    return InputError(f"{library} has no model {name!r}; {hint}")
+
+
+def _call(module: str, function: str, image_size: int) -> NamedModel:
+    sys.path.insert(0, "")  # as `python -m` has it: modules of the working directory count
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise InputError(f"no module named {error.name!r}; give module:function, importable from here") from error
+    finally:
+        sys.path.remove("")
+    if not callable(getattr(found, function, None)):
+        raise InputError(f"module {module} has no function {function!r}; give one that returns the model")
+    try:
+        built = getattr(found, function)()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{module}:{function} failed without arguments ({reason}); see --traceback") from error
+    model, inputs = built if isinstance(built, tuple) else (built, _image(image_size, 1, 3))
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{module}:{function} returned {type(model).__name__}; expected a torch.nn.Module")
+    return NamedModel(model, inputs)
