@@ -1,6 +1,7 @@
 """Prune one model at random and judge the result: it runs and trains, and equals the masked original."""
 
 import collections
+import functools
 import time
 
 import numpy as np
@@ -84,7 +85,7 @@ def backward(model, case):
 
 def output_leaves(output):
     """Output objects that pytree does not know, as dicts."""
-    return vars(output) if hasattr(output, "__dict__") and not isinstance(output, torch.Tensor) else output
+    return output if isinstance(output, torch.Tensor | dict | list | tuple) else vars(output)
 
 
 def random_removal(units, ratio, heads=False, seed=0):
@@ -92,43 +93,41 @@ def random_removal(units, ratio, heads=False, seed=0):
     chance = np.random.default_rng(seed)
     removed = {}
     for group in units.groups:
-        kind, rows = getattr(group, "kind", "channels"), getattr(group, "rows", 1)
-        if kind == "channels" or heads:
-            picks = [chance.choice(group.width, int(group.width * ratio), replace=False) for _ in range(rows)]
-            removed[group.name] = np.stack(picks) if rows > 1 else picks[0]
+        if group.kind == "channels" or heads:
+            count = int(group.width * ratio)
+            rows = [chance.choice(group.width, count, replace=False) for _ in range(group.rows)]
+            removed[group.name] = np.stack(rows) if len(rows) > 1 else rows[0]
     return removed
 
 
 def describe(outcome, graph):
     """Groups, unknown operators, and how many output channels are free, with the reasons for the rest."""
-    units = graph.units
+    units, modules = graph.units, dict(graph.model.named_modules())
     outcome.groups, outcome.unknown = len(units.groups), dict(units.unknown)
-    free = np.zeros(int(units.resolved.labels.max(initial=0)) + 1, bool)
+    outs = functools.cache(lambda parameter, axis: is_out(modules, parameter, axis))
+    free = collections.defaultdict(set)
     for group in units.groups:
-        free[group.labels] = True
-    modules, counts, kept = dict(graph.model.named_modules()), collections.Counter(), 0
-    for (name, axis), labels in units.axes.items():
-        owner, _, own = name.rpartition(".")
-        if own.endswith("weight") and is_out(modules[owner], own, axis, modules[owner]._parameters.get(own)):
-            kept += int(free[labels].sum())
-            for why in units.resolved.reason_of[labels[~free[labels]]]:
-                counts[reason(units.resolved, int(why))] += 1
-    stays = {why: n for why, n in counts.most_common() if not why.startswith(REACHES_OUTPUT)}
+        for s in group.slices:
+            if outs(s.parameter, s.axis):
+                free[s.parameter].update(s.indices.ravel().tolist())
+    stays = collections.Counter()
+    for group in units.frozen:
+        for s in group.slices:
+            if outs(s.parameter, s.axis) and not group.reason.startswith(REACHES_OUTPUT):
+                why = f"{group.reason} [{group.place.operator} {group.place.source}]"
+                stays[why] += len(set(s.indices.ravel().tolist()) - free[s.parameter])
+    kept = sum(map(len, free.values()))
     outcome.free_share = kept / max(kept + sum(stays.values()), 1)
-    outcome.reasons = dict(list(stays.items())[:8])
+    outcome.reasons = dict(stays.most_common(8))
 
 
-def is_out(module, parameter, axis, tensor):
+def is_out(modules, parameter, axis):
     """Whether an axis counts a weight's outputs; an embedding's are its columns."""
-    if tensor is None or tensor.ndim < 2:
+    owner, _, name = parameter.rpartition(".")
+    module = modules[owner]
+    weight = module._parameters.get(name)
+    if weight is None or weight.ndim < 2 or not name.endswith("weight"):
         return False
     if isinstance(module, nn.Embedding | nn.EmbeddingBag) or type(module).__name__ == "Conv1D":
         return axis == 1
-    return is_out_axis(module, parameter, axis)
-
-
-def reason(resolved, why):
-    if why < 0:
-        return "all its indices are tied to one another"
-    fact = resolved.frozen[why]
-    return f"{fact.reason} [{fact.place.operator} {fact.place.source}]"
+    return is_out_axis(module, "weight", axis)
