@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deploy_prune.graph.rules.contraction import tie_contracted
+from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import keep_extent
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.values import Block, Facts, Value
@@ -50,14 +51,12 @@ def _convolve(call: Call, data: Value, weight: Value, bias: Value | None, groups
         out = _grouped(facts, data.block_at(channel), weight, groups, transposed)
     blocks = [facts.project(b, [a for a in b.axes if a < channel]) for b in data.blocks if min(b.axes) < channel]
     if out is not None:
-        blocks.append(Block((channel,), out.atoms.ravel(), _zero(out, bias)))
-        if isinstance(bias, Value) and bias.blocks:
-            facts.unify(out.atoms.ravel(), bias.blocks[0].atoms)
-    return Value(call.shape, tuple(sorted(blocks, key=lambda b: b.axes))).without_single_axes()
-
-
-def _zero(out: Block, bias: Value | None) -> bool:
-    return out.zero and (not isinstance(bias, Value) or (bias.tracked and all(b.zero for b in bias.blocks)))
+        blocks.append(replace(out, axes=(channel,), atoms=out.atoms.ravel()))
+    result = Value(call.shape, tuple(sorted(blocks, key=lambda b: b.axes))).without_single_axes()
+    if not isinstance(bias, Value):
+        return result
+    along = (*bias.shape, *[1] * (data.ndim - channel - 1))
+    return combine(facts, [result, bias.moved(along, {0: 0})], call.shape)
 
 
 def _grouped(facts: Facts, data: Block | None, weight: Value, groups: int, transposed: bool) -> Block | None:
@@ -67,6 +66,9 @@ def _grouped(facts: Facts, data: Block | None, weight: Value, groups: int, trans
     """
     long, short = weight.block_at(0), weight.block_at(1)
     if long is None:
+        for block in (data, short):
+            if block is not None:
+                facts.freeze(block.atoms, "meets a grouped convolution whose outputs are no parameter's")
         return None
     if short is not None:
         facts.box(long.atoms.reshape(groups, -1), fixed={0})

@@ -32,8 +32,8 @@ def reshaped(facts: Facts, value: Value, shape: tuple[int, ...]) -> Value:
         old_axes = [a for s in touched for a in s[0]]
         new_axes = [a for s in touched for a in s[1]]
         if taken & set(new_axes):
-            facts.freeze_values([value], "two kinds of channels are merged into one axis")
-            return Value(shape)
+            facts.freeze(block.atoms, "is merged into one axis with other channels")
+            continue
         taken |= set(new_axes)
         blocks.append(_reshape_block(facts, block, value.shape, old_axes, shape, new_axes))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import keep_extent
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.values import Block, Value
+from deploy_prune.graph.values import Atoms, Block, Facts, Value
 
 NAMES = """
     max_pool1d max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d
@@ -65,20 +67,33 @@ def per_channel(call: Call) -> list[Value]:
 def pad(call: Call) -> list[Value]:
     """Padded indices join the axis as atoms that stay; ``pad`` lists (before, after) from the last axis on."""
     value, padding, filling = (*call.args, 0)[:3]
-    blocks = []
-    for block in value.blocks:
-        atoms = block.atoms
-        for k, axis in enumerate(block.axes):
-            place = 2 * (value.ndim - 1 - axis)
-            before, after = padding[place : place + 2] if place < len(padding) else (0, 0)
-            if before < 0 or after < 0 or ((before or after) and len(block.axes) > 1):
-                call.facts.freeze(atoms, "is cropped, or padded while split over several axes")
-                atoms = np.empty(0, np.int64)
-                break
-            if before or after:
-                new = call.facts.fresh(before + after)
-                call.facts.freeze(new, "is padding")
-                atoms = np.concatenate([new[:before], atoms, new[before:]], axis=k)
-        if atoms.size:
-            blocks.append(Block(block.axes, atoms, block.zero and not filling))
-    return [Value(call.shape, tuple(blocks))]
+    blocks = [_padded(call.facts, b, value.ndim, padding, filling) for b in value.blocks]
+    return [Value(call.shape, tuple(b for b in blocks if b is not None))]
+
+
+def _padded(facts: Facts, block: Block, ndim: int, padding: Sequence[int], filling: float) -> Block | None:
+    atoms, kept_zero = block.atoms, block.zero and not filling
+    for k, axis in enumerate(block.axes):
+        place = 2 * (ndim - 1 - axis)
+        before, after = padding[place : place + 2] if place < len(padding) else (0, 0)
+        if before < 0 or after < 0:
+            facts.freeze(atoms, "is cropped")
+            return None
+        if before or after:
+            kept_zero = block.zero
+            ends = [_padding(facts, replace(block, atoms=atoms), k, count) for count in (before, after)]
+            atoms = np.concatenate([ends[0], atoms, ends[1]], axis=k)
+            if atoms.ndim > 1:
+                facts.box(atoms)
+    return replace(block, atoms=atoms, zero=kept_zero)
+
+
+def _padding(facts: Facts, block: Block, k: int, count: int) -> Atoms:
+    """``count`` indices along axis ``k`` of a block that never go, but with the row that they stand in."""
+    shape = [count if j == k else s for j, s in enumerate(block.atoms.shape)]
+    if len(block.axes) == 1:
+        atoms = facts.fresh(shape)
+        facts.freeze(atoms, "is padding")
+        return atoms
+    row = facts.project(block, [a for j, a in enumerate(block.axes) if j != k]).atoms
+    return np.broadcast_to(np.expand_dims(row, k), shape)

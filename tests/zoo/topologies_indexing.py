@@ -1,0 +1,150 @@
+"""Channels and tokens picked, written and counted by numbers."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from zoo.topologies_parts import Tokens, conv
+
+
+class PickedTokens(Tokens):
+    """The strongest tokens by topk and gather, and by fancy indexing."""
+
+    def __init__(self):
+        super().__init__()
+        self.score, self.mixer = nn.Linear(16, 1), nn.Linear(16, 16)
+
+    def forward(self, x):
+        x = self.norm1(F.avg_pool2d(x, 4).flatten(2).transpose(1, 2))
+        best = self.score(x).squeeze(-1).topk(6, 1).indices
+        a = x[torch.arange(len(x))[:, None], best]
+        b = x.gather(1, best.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+        y = self.down(F.gelu(self.up(a + b)))
+        return y.transpose(1, 2)[..., None]
+
+
+class PickedChannels(nn.Module):
+    """Channels by a list in the code, and in an order that a buffer holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.out = conv(16, 20), conv(16, 12), conv(4, 16), conv(28, 16)
+        self.register_buffer("order", torch.randperm(12))
+
+    def forward(self, x):
+        y = self.c(self.a(x)[:, [1, 4, 2, 7]])
+        z = self.b(x)[:, self.order]
+        return self.out(torch.cat([y, z], 1))
+
+
+class OrderedChannels(nn.Module):
+    """index_select by a buffer; the flipped order beside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = conv(16, 20), conv(20, 24), conv(24, 16)
+        self.register_buffer("order", torch.randperm(20))
+
+    def forward(self, x):
+        x = self.a(x)
+        x = self.b(x.index_select(1, self.order) + 0.5 * x.flip(1))
+        return self.out(x)
+
+
+class RolledChannels(nn.Module):
+    """A roll along the channels: those that it carries over the end are counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = conv(16, 24), conv(24, 16)
+
+    def forward(self, x):
+        return self.b(self.a(x).roll(3, 1))
+
+
+class WrittenInPlace(nn.Module):
+    """Slices and masks of a tensor are overwritten."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = conv(16, 20), conv(16, 20), conv(20, 16)
+
+    def forward(self, x):
+        y, z = self.a(x), self.b(x)
+        out = torch.zeros_like(y)
+        out[:, :, ::2] = y[:, :, ::2]
+        out[:, :, 1::2] += z[:, :, 1::2]
+        return self.out(out.masked_fill(out > 3, 3.0))
+
+
+class WrittenRows(Tokens):
+    """Tokens written by number: index_put, index_add, scatter_add."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(16, 20), nn.Linear(20, 16)
+
+    def mix(self, x):
+        y = self.a(x)
+        rows = torch.arange(0, 16, 2)
+        out = torch.zeros_like(y)
+        out[:, rows] = y[:, rows]
+        out = out.index_add(1, rows, y[:, 8:])
+        where = (rows + 1)[None, :, None].expand(len(x), -1, y.shape[-1])
+        return self.b(out.scatter_add(1, where, y[:, :8]))
+
+
+class Frequencies(nn.Module):
+    """Filters learned in the frequency domain (GFNet): per channel, over space."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.out = conv(16, 20), conv(20, 16)
+        self.filter = nn.Parameter(torch.randn(20, 16, 9, 2) * 0.3)
+
+    def forward(self, x):
+        y = torch.fft.rfft2(self.a(x), norm="ortho")
+        return self.out(torch.fft.irfft2(y * torch.view_as_complex(self.filter), s=(16, 16), norm="ortho"))
+
+
+class Regions(nn.Module):
+    """Features of boxes, sampled points, and a table looked up by computed numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = conv(16, 20), conv(20, 12), conv(12, 16)
+        self.table = nn.Embedding(8, 12)
+
+    def forward(self, x):
+        from torchvision.ops import roi_align
+
+        y = self.a(x)
+        boxes = torch.tensor([[k, 1.0, 1.0, 12.0, 12.0] for k in range(len(x))], dtype=y.dtype)
+        y = self.b(roi_align(y, boxes, (8, 8)))
+        grid = F.affine_grid(
+            torch.eye(2, 3, dtype=y.dtype).expand(len(y), 2, 3), (len(y), 1, 6, 6), align_corners=False
+        )
+        y = F.grid_sample(y, grid, align_corners=False)
+        return self.out(y + self.table(torch.arange(len(y)) % 8)[..., None, None])
+
+
+class Distances(Tokens):
+    """Soft assignment of tokens to codewords by their distance."""
+
+    def __init__(self):
+        super().__init__()
+        self.reduce, self.codes, self.back = (
+            nn.Linear(16, 12, bias=False),
+            nn.Parameter(torch.randn(10, 12)),
+            nn.Linear(12, 16),
+        )
+
+    def mix(self, x):
+        x = self.reduce(x)
+        near = (-torch.cdist(x, self.codes.expand(len(x), -1, -1))).softmax(-1)
+        return self.back(near @ self.codes)
+
+
+BODIES = (
+    PickedTokens, PickedChannels, OrderedChannels, RolledChannels, WrittenInPlace, WrittenRows, Frequencies, Regions,
+    Distances,
+)  # fmt: skip
