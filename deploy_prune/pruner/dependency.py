@@ -1,113 +1,27 @@
-"""The view of the dependency structure that DepGraph users know: a graph, groups, and (dependency, indices) pairs."""
+"""The dependency graph that DepGraph users know: built from one run of a model, asked for groups, pruned in place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from deploy_prune.errors import InputError
+from deploy_prune.graph.grouping import Axis
 from deploy_prune.graph.trace import Inputs, Trace, trace
-from deploy_prune.graph.units import FrozenGroup, Slices, UnitGroup, Units, find_units
-from deploy_prune.pruner.plan import Plan, make_plan
-from deploy_prune.pruner.surgery import apply_plan
+from deploy_prune.graph.units import FrozenGroup, Units, find_units
+from deploy_prune.pruner.group import Dependency, Group, Node, is_out_axis
+from deploy_prune.pruner.plan import Plan
+from deploy_prune.pruner.progress import Masks, Progress
+from deploy_prune.pruner.pruning_func import BasePruningFunc
+from deploy_prune.pruner.registry import Registry
 
+History = list[tuple[str, bool, list[int]]]
+"""Layer, whether its output channels went (else its input channels), and which, counted in the dense model."""
 
-@dataclass(frozen=True)
-class Node:
-    """A module and its dotted name in the model."""
-
-    module: nn.Module
-    name: str
-
-
-@dataclass(frozen=True, eq=False)
-class Dependency:
-    """One axis of one parameter that loses indices with a group.
-
-    Attributes:
-        target: the module that owns the parameter.
-        parameter: the parameter's own name, such as ``weight``.
-        axis: the axis of it.
-        out: whether the axis holds the module's output channels (else its input channels).
-    """
-
-    target: Node
-    parameter: str
-    axis: int
-    out: bool
-
-    @property
-    def tensor(self) -> torch.Tensor:
-        """The parameter or buffer itself."""
-        tensor: torch.Tensor = getattr(self.target.module, self.parameter)
-        return tensor
-
-
-class Group:
-    """Units that may be removed one by one; iterating gives ``(dependency, indices)`` pairs.
-
-    There is one pair per module and direction, its weight's before its bias'; :meth:`slices` has every parameter.
-    ``indices`` are Python integers into the dependency's axis, unit after unit; an axis that a unit meets several times
-    (both halves of a ``chunk``) has as many indices per unit.
-    """
-
-    def __init__(
-        self, graph: DependencyGraph, group: UnitGroup, units: Sequence[int] | np.ndarray | None = None
-    ) -> None:
-        self._graph = graph
-        self._group = group
-        self.units = np.arange(group.width) if units is None else np.asarray(units, dtype=np.int64)
-        self._slices = [(graph.dependency(s), s) for s in group.slices]
-        by_layer = {(d.target.module, d.out): (d, s) for d, s in reversed(self._slices)}
-        self._layers = list(reversed(by_layer.values()))
-
-    @property
-    def name(self) -> str:
-        """The layer whose channels these are."""
-        return self._group.name
-
-    @property
-    def width(self) -> int:
-        """Number of units in the model now."""
-        return self._group.width
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __iter__(self) -> Iterator[tuple[Dependency, list[int]]]:
-        for dependency, slices in self._layers:
-            yield dependency, slices.indices[self.units].ravel().tolist()
-
-    def __getitem__(self, k: int) -> tuple[Dependency, list[int]]:
-        return list(self)[k]
-
-    def slices(self) -> Iterator[tuple[Dependency, torch.Tensor]]:
-        """Pairs of dependency and index tensor of shape (units, m)."""
-        for dependency, slices in self._slices:
-            yield dependency, torch.from_numpy(np.ascontiguousarray(slices.indices[self.units]))
-
-    def prune(self, idxs: Sequence[int] | None = None) -> Plan:
-        """Remove these units (default: all that the group was asked for) from the model, in place."""
-        return self._graph.prune({self.name: self.units if idxs is None else idxs})
-
-    def details(self) -> str:
-        """One line per dependency: module, parameter, axis, direction and number of indices."""
-        lines = [f"group {self.name}: {self.width} units"]
-        for dependency, idxs in self:
-            side = "out" if dependency.out else "in"
-            kind = type(dependency.target.module).__name__
-            lines.append(
-                f"  {dependency.target.name} ({kind}).{dependency.parameter}[{dependency.axis}] {side}, {len(idxs)}"
-            )
-        return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.details()
+__all__ = ["Dependency", "DependencyGraph", "Group", "History", "Node", "is_out_axis"]
 
 
 class DependencyGraph:
@@ -116,28 +30,63 @@ class DependencyGraph:
     Example::
 
         graph = DependencyGraph().build_dependency(model, example_inputs=torch.randn(1, 3, 224, 224))
-        group = graph.get_pruning_group(model.conv1, idxs=[2, 6, 9])
+        group = graph.get_pruning_group(model.conv1, prune_conv_out_channels, idxs=[2, 6, 9])
         group.prune()
     """
 
     model: nn.Module
     trace: Trace
     units: Units
+    progress: Progress
+
+    def __init__(self) -> None:
+        self._registry = Registry()
+        self._history: History = []
 
     def build_dependency(
         self,
         model: nn.Module,
         example_inputs: Inputs,
-        *,
         forward_fn: Callable[[nn.Module, Inputs], Any] | None = None,
         output_transform: Callable[[Any], Any] | None = None,
+        unwrapped_parameters: Mapping[nn.Parameter, int] | Sequence[tuple[nn.Parameter, int]] | None = None,
+        customized_pruners: Mapping[Any, BasePruningFunc] | None = None,
+        ignored_layers: Iterable[Any] | None = None,
+        ignored_params: Iterable[nn.Parameter] | None = None,
+        verbose: bool = True,
     ) -> DependencyGraph:
-        """Trace and analyse a model; see :func:`deploy_prune.graph.trace.trace`."""
+        """Trace and analyse a model; see :func:`deploy_prune.graph.trace.trace`.
+
+        Args:
+            model: the model; tracing leaves it as it is.
+            example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
+            forward_fn: ``forward_fn(model, inputs)`` in place of a plain call.
+            output_transform: picks from the output what must keep its shape; by default all of it.
+            unwrapped_parameters: axes of bare parameters for :meth:`get_pruning_group`; all their axes are found
+                without it.
+            customized_pruners: see :meth:`register_customized_layer`.
+            ignored_layers: layers (or types of layers) whose output channels stay.
+            ignored_params: parameters that stay whole.
+            verbose: accepted; what could not be analysed is in ``frozen`` and ``units.unknown``, not on the screen.
+        """
         self.model = model
-        self._again = (example_inputs, forward_fn, output_transform)
+        for kind, pruner in (customized_pruners or {}).items():
+            self.register_customized_layer(kind, pruner)
         self.trace = trace(model, example_inputs, forward_fn=forward_fn, output_transform=output_transform)
         self.units = find_units(self.trace, [n for n, _ in model.named_parameters()])
+        self.progress = Progress(model, self.units, self.trace.attributes)
         self._modules = dict(model.named_modules())
+        self._names = {m: n for n, m in self._modules.items()}
+        self._history = []
+        parameters = {id(p): n for n, p in model.named_parameters()}
+        pairs = unwrapped_parameters.items() if isinstance(unwrapped_parameters, Mapping) else unwrapped_parameters
+        self._given_axes = {parameters[id(p)]: axis % p.ndim for p, axis in pairs or () if id(p) in parameters}
+        self._ignored_layers = list(ignored_layers or ())
+        self._ignored_params = {parameters[id(p)] for p in ignored_params or () if id(p) in parameters}
+        self._sides: dict[tuple[nn.Module, bool], Axis] = {}
+        for parameter, axis in self.units.axes:
+            node, name = self.node(parameter)
+            self._sides.setdefault((node.module, is_out_axis(node.module, name, axis)), (parameter, axis))
         return self
 
     @property
@@ -145,68 +94,206 @@ class DependencyGraph:
         """What may not be removed, with reasons."""
         return self.units.frozen
 
-    def dependency(self, slices: Slices) -> Dependency:
-        """The dependency that stands for one parameter axis."""
-        owner, _, name = slices.parameter.rpartition(".")
-        module = self._modules[owner]
-        return Dependency(Node(module, owner), name, slices.axis, is_out_axis(module, name, slices.axis))
+    def register_customized_layer(self, layer_type_or_instance: Any, layer_pruner: BasePruningFunc) -> None:
+        """Let ``layer_pruner`` cut a type of layer, or one layer, that holds parameters of its own.
 
-    def get_all_groups(
-        self, ignored_layers: Iterable[nn.Module] = (), root_module_types: tuple[type, ...] | None = None
-    ) -> Iterator[Group]:
-        """All groups, except those that hold output channels of an ignored layer (or of a module inside it)."""
-        ignored = {m for layer in ignored_layers for m in layer.modules()}
-        for unit_group in self.units.groups:
-            group = Group(self, unit_group)
-            owners = [d.target.module for d, _ in group.slices() if d.out]
-            if ignored.intersection(owners):
-                continue
-            if root_module_types is None or isinstance(group[0][0].target.module, tuple(root_module_types)):
-                yield group
+        Which indices go is found without it; it is called with them where surgery would have sliced the tensors.
+        """
+        self._registry.add(layer_type_or_instance, layer_pruner)
 
-    def get_pruning_group(self, module: nn.Module, pruning_fn: Any = None, idxs: Sequence[int] = ()) -> Group:
-        """The group of a layer's output channels, asked to lose the units at these channel indices.
+    def get_pruner_of_module(self, module: Any) -> BasePruningFunc | None:
+        """The pruning function of a module: the customised one of it or of its type, else that of ``PrunerBox``."""
+        return self._registry.pruner(module)
 
-        ``pruning_fn`` is accepted for Torch-Pruning's sake; input channels are reached through the layer that makes
-        them.
+    def get_out_channels(self, module_or_node: Any) -> int | None:
+        """Number of a layer's output channels, None where it has none of its own."""
+        return self._registry.channels(_module(module_or_node), out=True)
+
+    def get_in_channels(self, module_or_node: Any) -> int | None:
+        """Number of a layer's input channels, None where it has none of its own."""
+        return self._registry.channels(_module(module_or_node), out=False)
+
+    def is_out_channel_pruning_fn(self, fn: Any) -> bool:
+        """Whether a pruning function removes output channels."""
+        return self._registry.prunes_out(fn)
+
+    def is_in_channel_pruning_fn(self, fn: Any) -> bool:
+        """Whether a pruning function removes input channels; of a norm it is the one that removes its outputs."""
+        return self._registry.prunes_in(fn)
+
+    def node(self, parameter: str) -> tuple[Node, str]:
+        """The owner of a parameter, and the parameter's own name."""
+        owner, _, name = parameter.rpartition(".")
+        return Node(self._modules[owner], owner), name
+
+    def dependency(self, axis: Axis, root: Axis | None = None) -> Dependency:
+        """The dependency that stands for one parameter axis in a group of this root (by default, of itself)."""
+        (source, first), (target, name) = self.node((root or axis)[0]), self.node(axis[0])
+        out = is_out_axis(target.module, name, axis[1])
+        trigger = self._registry.function(source.module, is_out_axis(source.module, first, (root or axis)[1]))
+        handler = self._registry.function(target.module, out)
+        return Dependency(source, trigger, target, handler, name, axis[1], out)
+
+    def group(self, name: str) -> Group:
+        """The whole group of this name.
 
         Raises:
-            InputError: the layer has no free output channels, or the indices lie in two groups.
+            PlanError: there is none.
         """
-        wanted = set(idxs)
-        for group in self.get_all_groups():
-            for dependency, indices in group.slices():
-                if dependency.target.module is module and dependency.out and dependency.tensor.ndim > 1:
-                    hit = np.isin(indices.numpy(), list(wanted)).any(axis=1)
-                    covered = set(indices.numpy()[hit].ravel().tolist()) | {i for i in wanted if i in indices}
-                    if wanted <= covered:
-                        return Group(self, group._group, np.flatnonzero(hit))
-        name = next((n for n, m in self._modules.items() if m is module), type(module).__name__)
-        why = [f.reason for f in self.frozen if f.name == name]
-        raise InputError(
-            f"no group of {name} holds the output channels {sorted(wanted)[:8]}"
-            + (f": it {why[0]}" if why else "; see get_all_groups() for what can be removed")
-        )
+        return Group(self, {name: self.progress.mask(name, np.arange(self.progress.group(name).width))})
+
+    def get_all_groups(
+        self,
+        ignored_layers: Iterable[Any] = (),
+        root_module_types: Iterable[type] | None = None,
+        kinds: Collection[str] = ("channels",),
+    ) -> Iterator[Group]:
+        """All groups, whole, except those that hold output channels of an ignored layer (or of a module inside it).
+
+        Args:
+            ignored_layers: layers, or types of layers.
+            root_module_types: only groups with an output of such a layer, which becomes the root; default: all.
+            kinds: ``channels``, ``heads`` or both.
+        """
+        ignored = self.ignored_modules([*ignored_layers, *self._ignored_layers])
+        for unit_group in self.units.groups:
+            sides = [self.dependency((s.parameter, s.axis)) for s in unit_group.slices]
+            names = {s.parameter for s in unit_group.slices}
+            if unit_group.kind not in kinds or names & self._ignored_params:
+                continue
+            if any(d.out and d.target.module in ignored for d in sides):
+                continue
+            if root_module_types is None:
+                yield self.group(unit_group.name)
+                continue
+            wanted = tuple(root_module_types)
+            roots = [k for k, d in enumerate(sides) if d.out and isinstance(d.target.module, wanted)]
+            if roots:
+                root = unit_group.slices[roots[0]]
+                yield Group(self, self.group(unit_group.name).masks, (root.parameter, root.axis))
+
+    def ignored_modules(self, ignored: Iterable[Any]) -> set[nn.Module]:
+        """The modules that a list of layers and types of layers names, with all modules inside."""
+        listed = list(ignored)
+        kinds = tuple(i for i in listed if isinstance(i, type))
+        named = {i for i in listed if isinstance(i, nn.Module)}
+        return {m for layer in self._names if layer in named or isinstance(layer, kinds) for m in layer.modules()}
+
+    def get_pruning_group(self, module: Any, pruning_fn: Any = None, idxs: Iterable[int] | int = ()) -> Group:
+        """The group that removes channels ``idxs`` of a layer.
+
+        Args:
+            module: the layer, or a bare parameter.
+            pruning_fn: any function of this direction, such as ``prune_conv_in_channels``; default: output channels.
+            idxs: channels of the layer, counted now.
+
+        Raises:
+            InputError: the module is not in the model, the function is none of ours, or channels are not free.
+        """
+        out = pruning_fn is None or self.is_out_channel_pruning_fn(pruning_fn)
+        if not out and not self.is_in_channel_pruning_fn(pruning_fn):
+            raise InputError(f"{pruning_fn!r} is no pruning function; give one such as prune_conv_out_channels")
+        return self.group_at(self._axis_of(module, out), [idxs] if isinstance(idxs, int) else idxs)
+
+    def _axis_of(self, module: Any, out: bool) -> Axis:
+        """The parameter axis that counts a layer's channels."""
+        if isinstance(module, nn.Parameter):
+            name = next((n for n, p in self.model.named_parameters() if p is module), None)
+            if name is not None:
+                last = max((a for a, size in enumerate(module.shape) if size > 1), default=0)
+                return name, self._given_axes.get(name, last)
+        elif isinstance(module, nn.MultiheadAttention) and out:
+            module = module.out_proj
+        found = self._sides.get((module, out)) or self._sides.get((module, not out))
+        if found is None:
+            where = "has no channels that a run reached" if module in self._names else "is not in the model"
+            raise InputError(f"{self._names.get(module, type(module).__name__)} {where}; give a layer of the model")
+        return found
+
+    def group_at(self, axis: Axis, idxs: Iterable[int]) -> Group:
+        """The group of these indices of a parameter axis.
+
+        Raises:
+            InputError: one of them is not free.
+        """
+        dependency = self.dependency(axis)
+        size = dependency.tensor.shape[axis[1]]
+        channels = self._registry.channels(dependency.layer, dependency.out)
+        wanted = {int(i) for i in idxs}
+        if channels is not None and channels > size:  # one axis serves all groups of a convolution
+            wanted = {i % size for i in wanted}
+        masks = self.progress.at(axis, sorted(wanted))
+        if not masks or not wanted <= self.progress.covered(axis, masks):
+            why = [f.reason for f in self.frozen if any((s.parameter, s.axis) == axis for s in f.slices)]
+            side = "output" if dependency.out else "input"
+            raise InputError(
+                f"no group of {dependency.target.name} holds the {side} channels {sorted(wanted)[:8]}"
+                + (f": it {why[0]}" if why else f"; it has channels 0 to {size - 1}")
+            )
+        return Group(self, masks, axis)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of all removals so far: from the model as it was analysed to the model as it is now."""
+        return self.progress.plan
 
     def check_pruning_group(self, group: Group) -> bool:
-        """Whether removing the group's units leaves at least one."""
-        return len(group.units) < group.width
+        """Whether removing the group's units leaves at least one of each kind."""
+        return all(mask.sum() < mask.size for mask in self.progress.gone_with(group.masks))
 
-    def make_plan(self, removed: dict[str, Any]) -> Plan:
-        """The plan that removes these units; see :func:`deploy_prune.pruner.plan.make_plan`."""
-        return make_plan(self.model, self.units, removed, self.trace.attributes)
+    def make_plan(self, removed: Mapping[str, Any]) -> Plan:
+        """The plan that removes units ``removed[group]`` from the model as it is now.
 
-    def prune(self, removed: dict[str, Any]) -> Plan:
-        """Remove units ``removed[group]`` from the model in place and analyse it anew; returns the plan."""
-        plan = self.make_plan(removed)
-        apply_plan(self.model, plan, inplace=True)
-        inputs, forward_fn, output_transform = self._again
-        self.build_dependency(self.model, inputs, forward_fn=forward_fn, output_transform=output_transform)
-        return plan
+        Args:
+            removed: indices of units, one vector for all rows of a group alike or an array (rows, k).
+
+        Raises:
+            PlanError: see :func:`deploy_prune.pruner.plan.make_plan`.
+        """
+        return self.progress.step(self.model, self._masks(removed))[0]
+
+    def prune(self, removed: Mapping[str, Any]) -> Plan:
+        """Remove units ``removed[group]`` from the model in place; returns the plan of this step."""
+        return self.remove(self._masks(removed))
+
+    def _masks(self, removed: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {name: self.progress.mask(name, units) for name, units in removed.items()}
+
+    def remove(self, asked: Masks, root: Axis | None = None, record_history: bool = True) -> Plan:
+        """Remove masked units from the model in place; ``root`` is the axis that the history names."""
+        step, dense = self.progress.step(self.model, asked)
+        self._registry.apply(self.model, step)
+        if record_history:
+            parts = [asked] if root else [{name: mask} for name, mask in asked.items()]
+            self._history += [self._entry(part, root) for part in parts]
+        self.progress.advance(self.model, asked, dense)
+        return step
+
+    def _entry(self, masks: Masks, root: Axis | None) -> tuple[str, bool, list[int]]:
+        """A history entry: a layer where its axis says which units went, else ``parameter[axis]``."""
+        axes = [(s.parameter, s.axis) for name in masks for s in self.units.group(name).slices]
+        for axis in [root] if root else axes:
+            dependency = self.dependency(axis)
+            if self._sides[dependency.layer, dependency.out] == axis:
+                return dependency.target.name, dependency.out, self.progress.dense_indices(axis, masks)
+        axis = root or axes[0]
+        return f"{axis[0]}[{axis[1]}]", True, self.progress.dense_indices(axis, masks)
+
+    def pruning_history(self) -> History:
+        """What has been removed since the graph was built, for :meth:`load_pruning_history`."""
+        return list(self._history)
+
+    def load_pruning_history(self, pruning_history: Iterable[Sequence[Any]]) -> None:
+        """Repeat a history on a model like the one that it tells of, in one step."""
+        asked: dict[str, np.ndarray] = {}
+        for name, out, idxs in pruning_history:
+            parameter, bracket, axis = name.partition("[")
+            where = (parameter, int(axis[:-1])) if bracket else self._axis_of(self._modules[name], out)
+            for group, mask in self.progress.at_dense(where, idxs).items():
+                asked[group] = asked[group] | mask if group in asked else mask
+        self.remove(asked, record_history=False)
+        self._history += [(name, bool(out), list(idxs)) for name, out, idxs in pruning_history]
 
 
-def is_out_axis(module: nn.Module, parameter: str, axis: int) -> bool:
-    """Whether an axis of a module's parameter counts its outputs: axis 0, or axis 1 of a transposed convolution."""
-    if parameter != "weight":
-        return axis == 0
-    return axis == (1 if getattr(module, "transposed", False) else 0)
+def _module(module_or_node: Any) -> Any:
+    return module_or_node.module if isinstance(module_or_node, Node) else module_or_node

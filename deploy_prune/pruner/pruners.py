@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from deploy_prune.errors import InputError
 from deploy_prune.graph.trace import Inputs
-from deploy_prune.importance import Importance, MagnitudeImportance
-from deploy_prune.pruner.dependency import DependencyGraph, Group
-
-Ratios = Mapping[Any, float]
+from deploy_prune.importance import MagnitudeImportance
+from deploy_prune.pruner.dependency import DependencyGraph, Group, History
+from deploy_prune.pruner.quota import Candidate, fewest, share_out
+from deploy_prune.pruner.ranking import Criterion, Ranking, rank, unit_scores
+from deploy_prune.pruner.scopes import Scope, find_scopes, ratios_by_module
+from deploy_prune.pruner.settings import settings_from
 
 
 class BasePruner:
@@ -25,68 +26,42 @@ class BasePruner:
     Args:
         model: the model to prune.
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
-        importance: the criterion; one score per unit.
-        pruning_ratio: share of units to remove from each group, in [0, 1); or a dict ``{module: ratio}``, and what it
-            does not name stays whole.
-        pruning_ratio_dict: ratios of single modules (and what lies in them) where they differ from ``pruning_ratio``.
-        iterative_steps: number of calls of ``step()`` after which the ratio is reached, exactly.
-        iterative_pruning_ratio_scheduler: ``f(ratio, steps) -> list of steps + 1 ratios`` from 0 to the ratio.
-        global_pruning: one threshold over all groups in place of the same share in each.
-        max_pruning_ratio: no group loses more than this share.
-        ignored_layers: layers whose output channels stay.
-        round_to: kept widths are rounded up to a multiple of this.
-        root_module_types: only groups whose first layer has one of these types.
-        forward_fn: ``forward_fn(model, inputs)`` in place of a plain call.
-        output_transform: picks from the output what must keep its shape.
+        importance: the criterion, one score per unit; default: group L2 magnitude.
+        settings: the attributes of :class:`~deploy_prune.pruner.settings.Settings`, by keyword.
 
     Raises:
-        InputError: a ratio outside [0, 1), fewer than one step, or a module that is not in the model.
+        InputError: an unknown argument, a ratio outside [0, 1), or a module that is not in the model.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        example_inputs: Inputs,
-        importance: Importance | Callable[[Group], Any] | None = None,
-        *,
-        pruning_ratio: float | Ratios = 0.5,
-        pruning_ratio_dict: Ratios | None = None,
-        iterative_steps: int = 1,
-        iterative_pruning_ratio_scheduler: Callable[[float, int], list[float]] | None = None,
-        global_pruning: bool = False,
-        max_pruning_ratio: float = 1.0,
-        ignored_layers: Iterable[nn.Module] | None = None,
-        round_to: int | None = None,
-        root_module_types: tuple[type, ...] | None = None,
-        forward_fn: Callable[[nn.Module, Inputs], Any] | None = None,
-        output_transform: Callable[[Any], Any] | None = None,
+        self, model: nn.Module, example_inputs: Inputs, importance: Criterion | None = None, **settings: Any
     ) -> None:
         self.model = model
         self.importance = importance or MagnitudeImportance()
-        named = dict(pruning_ratio) if isinstance(pruning_ratio, Mapping) else dict(pruning_ratio_dict or {})
-        self.default_ratio = 0.0 if isinstance(pruning_ratio, Mapping) else float(pruning_ratio)
-        self.ratio_of = _ratios_by_module(model, named)
-        for ratio in (self.default_ratio, *self.ratio_of.values()):
-            if not 0 <= ratio < 1:
-                raise InputError(f"pruning ratio is {ratio}; give the share to remove, at least 0 and below 1")
-        if iterative_steps < 1:
-            raise InputError(f"iterative_steps is {iterative_steps}; give at least 1")
-        self.iterative_steps = iterative_steps
-        self.schedule = iterative_pruning_ratio_scheduler or linear_scheduler
+        self.settings = settings_from(settings)
         self.current_step = 0
-        self.global_pruning = global_pruning
-        self.max_pruning_ratio = max_pruning_ratio
-        self.ignored_layers = list(ignored_layers or [])
-        self.round_to = round_to or 1
-        self.root_module_types = root_module_types
+        self.iterative_steps = self.settings.iterative_steps
+        self._ratios = ratios_by_module(model, self.settings.ratios)
+        self._head_ratios = ratios_by_module(model, self.settings.head_ratios)
+        ignored = list(self.settings.ignored_layers or ())
         self.DG = DependencyGraph().build_dependency(
-            model, example_inputs, forward_fn=forward_fn, output_transform=output_transform
+            model,
+            example_inputs,
+            forward_fn=self.settings.forward_fn,
+            output_transform=self.settings.output_transform,
+            unwrapped_parameters=self.settings.unwrapped_parameters,
+            customized_pruners=self.settings.customized_pruners,
+            ignored_params=[layer for layer in ignored if isinstance(layer, nn.Parameter)],
         )
+        self.ignored_layers = [layer for layer in ignored if not isinstance(layer, nn.Parameter)]
         self.dense_width = {g.name: g.width for g in self.DG.units.groups}
+        self._inside_heads = _groups_inside_heads(self.DG)
 
-    def groups(self) -> Iterator[Group]:
-        """Groups that may be pruned, as they are now."""
-        yield from self.DG.get_all_groups(self.ignored_layers, self.root_module_types)
+    def groups(self, kind: str = "channels") -> Iterator[Group]:
+        """Groups of a kind that may be pruned, as they are now."""
+        for group in self.DG.get_all_groups(self.ignored_layers, self.settings.root_module_types, kinds=(kind,)):
+            if self.settings.prune_head_dims or group.name not in self._inside_heads:
+                yield group
 
     def step(self, interactive: bool = False) -> list[Group] | None:
         """Go one step towards the ratio; with ``interactive`` return the groups to prune, each with ``.prune()``.
@@ -96,90 +71,119 @@ class BasePruner:
         if self.current_step >= self.iterative_steps:
             return [] if interactive else None
         self.current_step += 1
-        removed = self._removed_globally() if self.global_pruning else self._removed_locally()
+        chosen = [group for scope in self._scopes() for group in self._choose(scope)]
         if interactive:
-            return [Group(self.DG, self.DG.units.group(name), units.tolist()) for name, units in removed.items()]
-        if removed:
-            self.DG.prune({name: units.numpy() for name, units in removed.items()})
+            return chosen
+        if chosen:
+            self.DG.remove({name: mask for group in chosen for name, mask in group.masks.items()})
         return None
 
+    def _scopes(self) -> list[Scope]:
+        scopes = find_scopes(self.groups(), self.settings, self._ratios, self.settings.default_ratio)
+        if self.settings.prune_num_heads:
+            default = self.settings.head_pruning_ratio
+            scopes += find_scopes(self.groups("heads"), self.settings, self._head_ratios, default)
+        return scopes
+
+    def _choose(self, scope: Scope) -> list[Group]:
+        """The groups of a scope, each with the units that it shall lose in this step."""
+        ratio = self.settings.at_step(scope.ratio, self.current_step)
+        ranked: dict[str, tuple[Group, Ranking]] = {}
+        candidates = []
+        for group in scope.groups if ratio > 0 else ():
+            ranking = rank(group, self.importance)
+            if ranking is not None:
+                ranked[group.name] = group, ranking
+                dense = self.dense_width[group.name]
+                floor = fewest(dense, self.settings.max_pruning_ratio)
+                candidates.append(Candidate(group.name, dense, ranking.scores, floor, self.settings.round_to or 1))
+        given = share_out(candidates, ratio)
+        return [ranked[name][0].choose(ranked[name][1].least(count)) for name, count in given.items()]
+
     def estimate_importance(self, group: Group) -> torch.Tensor | None:
-        """The criterion's scores of a group, shape (units,); a single number stands for all units.
+        """The criterion's scores of a whole group, shape (units,); None where it has nothing to say."""
+        return unit_scores(group, self.importance)
+
+    def manual_prune_width(
+        self, layer: nn.Module, pruning_fn: Any, pruning_ratios_or_idxs: float | Iterable[int]
+    ) -> None:
+        """Prune one layer and what depends on it, out of turn.
+
+        Args:
+            layer: the layer.
+            pruning_fn: a function of the direction, such as ``prune_conv_out_channels``.
+            pruning_ratios_or_idxs: the share of its channels to remove, least important first, or their indices.
 
         Raises:
-            InputError: the criterion returned another number of scores.
+            InputError: the channels are not free, or of several groups (give indices then).
         """
-        scores = self.importance(group)
-        if scores is None:
-            return None
-        scores = torch.as_tensor(scores, dtype=torch.float32).detach().cpu()
-        if scores.numel() == 1:
-            return scores.reshape(1).expand(group.width)
-        if scores.shape != (group.width,):
-            raise InputError(
-                f"{type(self.importance).__name__} returned shape {tuple(scores.shape)} for group {group.name} of "
-                f"{group.width} units; return one score per unit"
-            )
-        return scores
+        if not isinstance(pruning_ratios_or_idxs, float):
+            self.DG.get_pruning_group(layer, pruning_fn, pruning_ratios_or_idxs).prune()
+            return
+        out = self.DG.is_out_channel_pruning_fn(pruning_fn)
+        size = self.DG.get_out_channels(layer) if out else self.DG.get_in_channels(layer)
+        group = self.DG.get_pruning_group(layer, pruning_fn, range(size or 0))
+        ranking = rank(group, self.importance)
+        if ranking is not None:
+            group.choose(ranking.least(int(group.width * pruning_ratios_or_idxs))).prune()
 
-    def ratio(self, group: Group) -> float:
-        """The share of units that the current step wants gone from a group, of its dense width."""
-        final = self.ratio_of.get(group[0][0].target.module, self.default_ratio)
-        return self.schedule(final, self.iterative_steps)[self.current_step]
+    @property
+    def num_heads(self) -> dict[nn.Module, int]:
+        """Heads of the layers that the argument ``num_heads`` named, as many as they have now."""
+        return {layer: self._heads_now(layer, count) for layer, count in self.settings.num_heads.items()}
 
-    def _kept(self, group: Group, wanted: float) -> int:
-        """Width after removing ``wanted`` of the dense width: rounded up to ``round_to``, at least one unit stays."""
-        dense = self.dense_width[group.name]
-        kept = dense - int(dense * min(wanted, self.max_pruning_ratio))
-        kept = math.ceil(kept / self.round_to) * self.round_to
-        return min(max(kept, 1), group.width)
+    def _heads_now(self, layer: nn.Module, dense: int) -> int:
+        for group in self.DG.get_all_groups(kinds=("heads",)):
+            if any(dep.layer is layer and dep.out for dep, _ in group):
+                return dense * group.width // self.dense_width[group.name]
+        return dense
 
-    def _removed_locally(self) -> dict[str, torch.Tensor]:
-        removed = {}
-        for group in self.groups():
-            gone = group.width - self._kept(group, self.ratio(group))
-            scores = self.estimate_importance(group) if gone else None
-            if scores is not None:
-                removed[group.name] = scores.argsort(stable=True)[:gone]
-        return removed
+    def get_target_pruning_ratio(self, module: nn.Module, step: int = -1) -> float:
+        """The share of a layer's channels that is gone after ``step`` steps (default: the current one)."""
+        named = self._ratios.get(module)
+        ratio = self.settings.default_ratio if named is None else named.ratio
+        return self.settings.at_step(ratio, self.current_step if step < 0 else step)
 
-    def _removed_globally(self) -> dict[str, torch.Tensor]:
-        """All units ranked together; a group stops at ``max_pruning_ratio`` and at its last unit."""
-        groups = [(g, s) for g in self.groups() if (s := self.estimate_importance(g)) is not None]
-        if not groups:
-            return {}
-        total = sum(self.dense_width[g.name] for g, _ in groups)
-        ratio = self.schedule(self.default_ratio, self.iterative_steps)[self.current_step]
-        gone = int(total * ratio) - (total - sum(g.width for g, _ in groups))
-        if gone <= 0:
-            return {}
-        threshold = torch.cat([s for _, s in groups]).sort().values[gone - 1]
-        removed = {}
-        for group, scores in groups:
-            below = int((scores <= threshold).sum())
-            kept = self._kept(group, 1 - (group.width - below) / self.dense_width[group.name])
-            if kept < group.width:
-                removed[group.name] = scores.argsort(stable=True)[: group.width - kept]
-        return removed
+    def get_target_head_pruning_ratio(self, module: nn.Module) -> float:
+        """The share of a layer's heads that is gone after the current step."""
+        named = self._head_ratios.get(module)
+        ratio = self.settings.head_pruning_ratio if named is None else named.ratio
+        return self.settings.at_step(ratio, self.current_step)
+
+    def pruning_history(self) -> History:
+        """What has been removed so far."""
+        return self.DG.pruning_history()
+
+    def load_pruning_history(self, pruning_history: Sequence[Any]) -> None:
+        """Repeat a history on a model like the one that it tells of."""
+        self.DG.load_pruning_history(pruning_history)
+
+    def reset(self) -> None:
+        """Count steps from the start again; ratios remain shares of the dense model."""
+        self.current_step = 0
+
+    def update_regularizer(self) -> None:
+        """Prepare sparse training for the groups as they are now; pruners that regularise do something here."""
+
+    def regularize(self, model: nn.Module, loss: Any = None) -> None:
+        """Add to the gradients what makes units sparse; pruners that regularise do something here."""
 
 
-class MagnitudePruner(BasePruner):
-    """Remove units of small weights (default criterion: group L2 magnitude)."""
+MagnitudePruner = MetaPruner = BasePruner
 
 
-def linear_scheduler(ratio: float, steps: int) -> list[float]:
-    """Equal shares of the dense width in every step: ``0, ratio/steps, …, ratio``."""
-    return [ratio * k / steps for k in range(steps + 1)]
-
-
-def _ratios_by_module(model: nn.Module, named: Ratios) -> dict[nn.Module, float]:
-    """Ratios for each named module (or tuple of modules) and all modules inside; the innermost name wins."""
-    known = {m: n for n, m in model.named_modules()}
-    flat: list[tuple[nn.Module, float]] = []
-    for key, ratio in named.items():
-        for module in key if isinstance(key, (tuple, list)) else (key,):
-            if module not in known:
-                raise InputError(f"pruning_ratio names a {type(module).__name__} that is not a module of the model")
-            flat.append((module, float(ratio)))
-    flat.sort(key=lambda item: known[item[0]].count(".") if known[item[0]] else -1)
-    return {inner: ratio for module, ratio in flat for inner in module.modules()}
+def _groups_inside_heads(graph: DependencyGraph) -> set[str]:
+    """Groups of channels that are inner dimensions of heads."""
+    heads: dict[tuple[str, int], list[np.ndarray]] = {}
+    for group in graph.units.groups:
+        if group.kind == "heads":
+            for s in group.slices:
+                heads.setdefault((s.parameter, s.axis), []).append(s.indices)
+    return {
+        group.name
+        for group in graph.units.groups
+        if group.kind == "channels"
+        and any(
+            np.isin(s.indices, inside).any() for s in group.slices for inside in heads.get((s.parameter, s.axis), ())
+        )
+    }

@@ -13,7 +13,7 @@ from deploy_prune.errors import InputError
 from deploy_prune.graph.trace import Inputs
 from deploy_prune.importance import Importance, MagnitudeImportance
 from deploy_prune.latency.widths import useful_widths
-from deploy_prune.pruner.dependency import DependencyGraph, Group
+from deploy_prune.pruner.dependency import DependencyGraph
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import apply_plan
 
@@ -76,7 +76,7 @@ class Prunable:
         menu = {}
         for name, full in self.full_widths.items():
             per_unit = min(
-                int(indices.shape[1]) for _, indices in Group(self.graph, self.graph.units.group(name)).slices()
+                int(indices.shape[1]) for _, indices in self.graph.group(name).slices()
             )
             stride = max(step // per_unit, 1)
             while full > stride * MAX_CHOICES:

@@ -34,7 +34,7 @@ def test_ratios_by_layer_leave_the_rest_whole(resnet):
     tp.pruner.MagnitudePruner(resnet, torch.randn(1, 3, 64, 64), pruning_ratio=ratios).step()
     assert resnet.conv1.out_channels == 48  # shared by layer1's shortcuts: the layer that makes the channels decides
     assert resnet.layer1[0].conv1.out_channels == 32
-    assert resnet.layer2[0].conv1.out_channels == 128 - 76
+    assert resnet.layer2[0].conv1.out_channels == int(128 * 0.4)
     assert resnet.layer3[0].conv1.out_channels == 256
 
 
@@ -59,7 +59,7 @@ def test_custom_importance_in_five_steps(resnet):
     for _ in range(5):
         pruner.step()
         widths.append(resnet.conv1.out_channels)
-    assert widths == [58, 52, 45, 39, 32]
+    assert widths == [57, 51, 44, 38, 32]
     pruner.step()
     assert resnet.conv1.out_channels == 32
 
@@ -68,7 +68,7 @@ def test_round_to_and_ignored_layers():
     model = build("Residual")
     tp.pruner.MagnitudePruner(model, IMAGES, pruning_ratio=0.4, round_to=8, ignored_layers=[model.stem[0]]).step()
     assert model.stem[0].out_channels == 16
-    assert model.body.a[0].out_channels == 16  # 24 - 9 = 15, rounded up
+    assert model.body.a[0].out_channels == 16  # of 24, 14.4 would stay
 
 
 def test_the_least_important_units_go():
@@ -87,8 +87,8 @@ def test_global_pruning_takes_its_share_from_all_groups_together():
     pruner = tp.pruner.MagnitudePruner(model, IMAGES, pruning_ratio=0.5, global_pruning=True, max_pruning_ratio=0.75)
     dense = sum(pruner.dense_width.values())
     pruner.step()
-    left = {g.name: g.width for g in pruner.DG.units.groups}
-    assert dense * 0.45 < sum(left.values()) < dense * 0.65
+    left = {g.name: g.width for g in pruner.groups()}
+    assert sum(left.values()) == dense // 2
     assert all(width >= pruner.dense_width[name] * 0.25 for name, width in left.items())
 
 
@@ -107,7 +107,14 @@ def test_a_group_by_layer_and_indices():
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=IMAGES)
     group = graph.get_pruning_group(model.body.cv1[0], idxs=[1])
     assert [idxs for dep, idxs in group if dep.target.module is model.body.cv1[0]] == [[1, 9]]
-    assert "body.cv1.0 (Conv2d).weight[0] out, 2" in group.details()
+    assert (
+        group.details()
+        .splitlines()[1]
+        .endswith(
+            " => prune_out_channels on body.cv1.0 (Conv2d(16, 16, "
+            "kernel_size=(1, 1), stride=(1, 1))), idxs (2) = [1, 9] (root)"
+        )
+    )
     assert graph.check_pruning_group(group)
     group.prune()
     assert model.body.cv1[0].out_channels == 14

@@ -1,0 +1,76 @@
+"""How many units each group of a scope gives, so that the scope loses what it shall, in the order of importance."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+_ROUNDING = 1e-9  # 10 * (1 - 0.9) is 0.9999999999999998, and means 1
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A group that competes in a scope.
+
+    Attributes:
+        name: the group.
+        dense: its width in the dense model.
+        scores: of its bundles, ascending, shape (width now,).
+        floor: fewest units that must stay.
+        round_to: widths that it may have are multiples of this (or the one that it has).
+    """
+
+    name: str
+    dense: int
+    scores: torch.Tensor
+    floor: int
+    round_to: int
+
+    @property
+    def width(self) -> int:
+        """Units that it has now."""
+        return len(self.scores)
+
+    def portions(self) -> list[tuple[float, int]]:
+        """What it can give, one portion after the other: mean score and number of units, scores ascending.
+
+        The first brings the width to a multiple of ``round_to``, the others are ``round_to`` units each.
+        """
+        stays = math.ceil(max(self.floor, 1) / self.round_to) * self.round_to
+        widths = range(self.width // self.round_to * self.round_to, stays - 1, -self.round_to)
+        gone = [0, *(self.width - w for w in widths if w < self.width)]
+        means = [float(self.scores[a:b].double().mean()) for a, b in itertools.pairwise(gone)]
+        # Rounding must not let a later portion go before an earlier one.
+        return list(zip(itertools.accumulate(means, max), (b - a for a, b in itertools.pairwise(gone)), strict=True))
+
+
+def kept_width(dense: int, ratio: float) -> int:
+    """Units that stay of ``dense`` when the share ``ratio`` goes: rounded down, as Torch-Pruning does."""
+    return int(dense * (1 - ratio) + _ROUNDING)
+
+
+def fewest(dense: int, max_ratio: float) -> int:
+    """Fewest units that may stay of ``dense``: at most the share ``max_ratio`` goes, and one always stays."""
+    return max(1, math.ceil(dense * (1 - max_ratio) - _ROUNDING))
+
+
+def share_out(scope: Sequence[Candidate], ratio: float) -> dict[str, int]:
+    """Units that each group of a scope shall lose now, for the scope to have lost ``ratio`` of its dense width.
+
+    The least important portions go first, whichever group they are of, until the total is met; with ``round_to`` the
+    total is met to within half a portion. Groups that lose nothing are left out.
+    """
+    dense = sum(c.dense for c in scope)
+    wanted = sum(c.width for c in scope) - kept_width(dense, ratio)
+    portions = [(score, k, size) for k, c in enumerate(scope) for score, size in c.portions()]
+    given = dict.fromkeys((c.name for c in scope), 0)
+    for _, k, size in sorted(portions, key=lambda portion: portion[0]):
+        if wanted <= 0 or size - wanted > wanted:
+            break
+        given[scope[k].name] += size
+        wanted -= size
+    return {name: count for name, count in given.items() if count}

@@ -1,0 +1,92 @@
+"""Which pruning function belongs to which layer, with those that a user registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from deploy_prune.pruner.function import (
+    PrunerBox,
+    prune_depthwise_conv_out_channels,
+    prune_parameter_in_channels,
+    prune_parameter_out_channels,
+    pruner_of,
+)
+from deploy_prune.pruner.group import is_out_axis
+from deploy_prune.pruner.plan import AxisCut, Plan, architecture_hash
+from deploy_prune.pruner.pruning_func import BasePruningFunc
+from deploy_prune.pruner.surgery import apply_plan
+
+
+class Registry:
+    """The pruning functions of :data:`~deploy_prune.pruner.function.PrunerBox` and of customised layers."""
+
+    def __init__(self) -> None:
+        self._customized: dict[Any, BasePruningFunc] = {}
+
+    def add(self, layer_type_or_instance: Any, pruner: BasePruningFunc) -> None:
+        """Let ``pruner`` cut this layer, or all of this type."""
+        self._customized[layer_type_or_instance] = pruner
+
+    def customized(self, module: Any) -> BasePruningFunc | None:
+        """What a user registered for the module or for its type."""
+        return self._customized.get(module) or self._customized.get(type(module))
+
+    def pruner(self, module: Any) -> BasePruningFunc | None:
+        """The pruning function of a module, or None for a type that has none."""
+        return self.customized(module) or pruner_of(module)
+
+    def function(self, module: nn.Module, out: bool) -> Callable[..., Any]:
+        """The function that prunes one side of a module; that of bare parameters where its type has none."""
+        pruner = self.pruner(module)
+        if pruner is None:
+            return prune_parameter_out_channels if out else prune_parameter_in_channels
+        return pruner.prune_out_channels if out else pruner.prune_in_channels
+
+    def channels(self, module: Any, out: bool) -> int | None:
+        """Number of channels on one side of a layer, None where it has none of its own."""
+        pruner = self.pruner(module)
+        if pruner is None:
+            return None
+        return pruner.get_out_channels(module) if out else pruner.get_in_channels(module)
+
+    def prunes_out(self, fn: Any) -> bool:
+        """Whether a pruning function removes output channels."""
+        known = [p.prune_out_channels for p in (*PrunerBox.values(), *self._customized.values())]
+        return fn in [*known, prune_depthwise_conv_out_channels]
+
+    def prunes_in(self, fn: Any) -> bool:
+        """Whether a pruning function removes input channels; of a norm it is the one that removes its outputs."""
+        known = [p.prune_in_channels for p in (*PrunerBox.values(), *self._customized.values())]
+        return fn in [*known, prune_depthwise_conv_out_channels]
+
+    def apply(self, model: nn.Module, plan: Plan) -> None:
+        """Apply a plan in place; the tensors of customised layers are cut by their own functions."""
+        if not self._customized:
+            apply_plan(model, plan, inplace=True)
+            return
+        rest: list[AxisCut] = []
+        own: dict[tuple[nn.Module, bool], AxisCut] = {}
+        for cut in plan.cuts:
+            owner, _, name = cut.parameter.rpartition(".")
+            module = model.get_submodule(owner)
+            pruner = self.customized(module)
+            if pruner is None:
+                rest.append(cut)
+                continue
+            both_ways = pruner.prune_out_channels == pruner.prune_in_channels
+            own.setdefault((module, both_ways or is_out_axis(module, name, cut.axis)), cut)
+        for (module, out), cut in own.items():
+            self.function(module, out)(module, _removed(cut))
+        apply_plan(model, replace(plan, cuts=tuple(rest), architecture=architecture_hash(model)), inplace=True)
+
+
+def _removed(cut: AxisCut) -> Sequence[int]:
+    gone = np.ones(cut.size, bool)
+    gone[list(cut.kept)] = False
+    removed: list[int] = np.flatnonzero(gone).tolist()
+    return removed
