@@ -9,7 +9,8 @@ attribute or checked.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +124,18 @@ class TracedInt(int):
         traced.expression = expression
         return traced
 
+    def __eq__(self, other: object) -> bool:
+        equal = int.__eq__(self, other)
+        if equal is True and _heard is not None and isinstance(other, TracedInt):
+            _heard.append((self.expression, other.expression))
+        return equal
+
+    def __ne__(self, other: object) -> bool:
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
+    __hash__ = int.__hash__
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are plain ints, so that no trace outlives the tracer."""
         return int, (int(self),)
@@ -132,6 +145,26 @@ class TracedInt(int):
 
     def __copy__(self) -> int:
         return int(self)
+
+
+Comparison = tuple[Expression, Expression]
+"""Two sizes that the user's code found equal."""
+
+_heard: list[Comparison] | None = None
+
+
+@contextmanager
+def hear_comparisons(found: list[Comparison]) -> Iterator[None]:
+    """Within, pairs of traced sizes that are compared and equal are added to ``found``.
+
+    ``assert x.shape[1] == self.channels`` is often the only place that reads an attribute.
+    """
+    global _heard
+    before, _heard = _heard, found
+    try:
+        yield
+    finally:
+        _heard = before
 
 
 def expression_of(value: Any) -> Expression | None:

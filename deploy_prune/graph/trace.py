@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from deploy_prune.errors import ForwardError
-from deploy_prune.graph.attributes import Attribute, TracedInt
+from deploy_prune.graph.attributes import Attribute, TracedInt, hear_comparisons
 from deploy_prune.graph.preserve import enter_mode, heard_functionals, preserved, trace_attributes
 from deploy_prune.graph.rules import RULES, Call
 from deploy_prune.graph.rules.elementwise import elementwise
@@ -115,6 +115,7 @@ class _Tracer:
             stack.enter_context(torch.no_grad())
             stack.callback(hooks.register_module_forward_pre_hook(self._enter).remove)
             stack.callback(hooks.register_module_forward_hook(self._leave).remove)
+            stack.enter_context(hear_comparisons(self.facts.comparisons))
             stack.enter_context(heard_functionals())
             stack.enter_context(_Operators(self))
             stack.enter_context(_Functions(self))
@@ -221,7 +222,7 @@ class _Tracer:
     def freeze_output(self, output: Any) -> None:
         """What reaches the output keeps its shape."""
         self.operator = OUTPUT
-        for path, leaf in pytree.tree_flatten_with_path(_plain(output))[0]:
+        for path, leaf in pytree.tree_flatten_with_path(plain(output))[0]:
             if isinstance(leaf, torch.Tensor):
                 where = pytree.keystr(path)
                 self.facts.freeze(
@@ -259,11 +260,15 @@ def alternative_forwards(module: nn.Module) -> list[Callable[..., Any]]:
     return found
 
 
-def _plain(output: Any) -> Any:
-    """Containers that pytree does not know, as dicts of their attributes."""
-    if isinstance(output, (torch.Tensor, dict, list, tuple)) or not hasattr(output, "__dict__"):
+def plain(output: Any) -> Any:
+    """Nested output objects as dicts, lists and tuples: mappings of any class, dataclasses, objects of attributes."""
+    if isinstance(output, torch.Tensor) or output is None:
         return output
-    return dict(vars(output))
+    if isinstance(output, Mapping):
+        return {key: plain(value) for key, value in output.items()}
+    if isinstance(output, (list, tuple)):
+        return [plain(value) for value in output]
+    return plain(vars(output)) if hasattr(output, "__dict__") and not callable(output) else output
 
 
 class _Operators(TorchDispatchMode):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from deploy_prune.graph.attributes import Expression
+    from deploy_prune.graph.attributes import Comparison, Expression
 
 Atoms = np.ndarray
 """Integer array; each entry names one index of one parameter axis."""
@@ -104,7 +104,9 @@ class Value:
         return Value(tuple(shape), tuple(blocks)).without_single_axes()
 
     def without_single_axes(self) -> Value:
-        """Blocks freed of axes of size 1, which removal cannot change."""
+        """Blocks freed of axes of size 1, which removal cannot change; an empty tensor has none."""
+        if 0 in self.shape:
+            return Value(self.shape)
         blocks = []
         for block in self.blocks:
             kept = [k for k, a in enumerate(block.axes) if self.shape[a] > 1]
@@ -163,13 +165,14 @@ class Facts:
         self.projections: list[Projection] = []
         self.layouts: list[Atoms] = []
         self.equations: list[SizeEquation] = []
+        self.comparisons: list[Comparison] = []
         self.unknown: Counter[str] = Counter()
         self.reached: set[str] = set()
         self._locate = locate or (lambda: Place("", "", ""))
 
     def lists(self) -> tuple[list[Any], ...]:
         """Everything that rules append to."""
-        return self.unified, self.frozen, self.boxes, self.projections, self.layouts, self.equations
+        return self.unified, self.frozen, self.boxes, self.projections, self.layouts, self.equations, self.comparisons
 
     def fresh(self, shape: int | Sequence[int]) -> Atoms:
         """New atoms in an array of ``shape``."""

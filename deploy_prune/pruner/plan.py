@@ -193,5 +193,10 @@ def _solve_attributes(
         target = size(equation.atoms, equation.axis)
         if evaluate(equation.expression, values, axis_size) != target:
             raise PlanError(f"no attribute value gives the size {target} that the code expects in {equation.place}")
+    for one, other in units.facts.comparisons:
+        for attribute, size_of in ((one, other), (other, one)):
+            if isinstance(attribute, Attribute) and attribute not in solved:
+                values[attribute] = evaluate(size_of, values, axis_size)
+                solved.add(attribute)
     changed = sorted((a for a in solved if values[a] != attributes[a]), key=str)
     return tuple(AttributeChange(a.module, a.path, values[a]) for a in changed)

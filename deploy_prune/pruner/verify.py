@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from deploy_prune.errors import VerificationError
 from deploy_prune.graph.preserve import preserved
-from deploy_prune.graph.trace import Inputs, call_model
+from deploy_prune.graph.trace import Inputs, call_model, plain
 from deploy_prune.pruner.neutral import DenseInt, Widths
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import get_attribute, set_attribute
@@ -122,7 +122,7 @@ class _Run:
             model.train(training)
             output = self.forward(model, inputs)
         output = self.transform(output) if self.transform else output
-        leaves = pytree.tree_flatten_with_path(output)[0]
+        leaves = pytree.tree_flatten_with_path(plain(output))[0]
         return [
             (pytree.keystr(p) or "output", t)
             for p, t in leaves
