@@ -6,28 +6,16 @@ import difflib
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from deploy_prune.errors import InputError
+from deploy_prune.mistakes import describe_mistakes
 
 Engine = Literal["onnxruntime"]
 ENGINES: tuple[str, ...] = get_args(Engine)
-
-# pydantic's error types of wrong types -> what a person would write instead
-_EXPECTED = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "tuple_type": "a list",
-    "dict_type": "a mapping of names to values",
-    "model_type": "a mapping of names to values",
-}
 
 
 class _Strict(BaseModel):
@@ -82,14 +70,16 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as YAML ({reason}); correct the file") from error
     if not isinstance(content, dict):
+        got = "nothing" if content is None else repr(content)
         raise InputError(
-            f"{path}: expected a mapping of names to values, such as 'engine: onnxruntime', "
-            f"got {_describe(content)}; see the profiles that come with the package: {_join(list_profiles())}"
+            f"{path}: expected a mapping of names to values, such as 'engine: onnxruntime', got {got}; "
+            f"see the profiles that come with the package: {_join(list_profiles())}"
         )
     try:
         return HardwareProfile.model_validate(content)
     except ValidationError as error:
-        raise InputError("\n".join(f"{path}: {_explain(item)}" for item in error.errors())) from error
+        lines = [f"{path}: {mistake}" for mistake in describe_mistakes(error, HardwareProfile)]
+        raise InputError("\n".join(lines)) from error
 
 
 def list_profiles() -> tuple[str, ...]:
@@ -118,52 +108,9 @@ def _find_profile(name_or_path: str | Path) -> Path:
     return _profiles_folder() / f"{name_or_path}.yaml"
 
 
-def _explain(error: ErrorDetails) -> str:
-    """One of pydantic's findings as a line that says where, what was got, and what is expected."""
-    where = ".".join(str(part) for part in error["loc"])
-    got = _describe(error["input"])
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        known = _known_keys(error["loc"])
-        return f"unknown key {where!r}{_suggest(str(error['loc'][-1]), known)}; known: {_join(known)}"
-    if kind == "missing":
-        return f"{where}: is required and missing"
-    if kind == "literal_error":
-        choices = _choices(error["loc"])
-        hint = _suggest(str(error["input"]), choices)
-        return f"{where}: expected one of {_join(choices)}, got {got}{hint}"
-    if kind in _EXPECTED:
-        return f"{where}: expected {_EXPECTED[kind]}, got {got}"
-    return f"{where}: {error['msg'].removeprefix('Input ')}, got {got}"
-
-
-def _model_at(loc: Sequence[int | str]) -> type[BaseModel]:
-    return MeasuringLimits if len(loc) > 1 and loc[0] == "measuring" else HardwareProfile
-
-
-def _known_keys(loc: Sequence[int | str]) -> list[str]:
-    return list(_model_at(loc).model_fields)
-
-
-def _choices(loc: Sequence[int | str]) -> list[str]:
-    return [str(choice) for choice in get_args(_model_at(loc).model_fields[str(loc[-1])].annotation)]
-
-
 def _suggest(got: str, known: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
-
-
-def _describe(value: Any) -> str:
-    names = {
-        str: "text",
-        bool: "true/false",
-        int: "whole number",
-        float: "number",
-        list: "list",
-        dict: "mapping",
-    }
-    return "nothing" if value is None else f"{value!r} ({names.get(type(value), type(value).__name__)})"
 
 
 def _join(names: Sequence[str]) -> str:

@@ -85,9 +85,9 @@ class _Inspector:
         )
 
     def _frozen(self, frozen: FrozenGroup) -> FrozenEntry:
-        place = frozen.place
+        place, channels = frozen.place, len(np.unique(frozen.slices[0].indices))
         where = place.module, place.operator, place.source
-        return FrozenEntry(frozen.name, frozen.width, frozen.reason, *where, self._members(frozen.slices))
+        return FrozenEntry(frozen.name, channels, frozen.reason, *where, self._members(frozen.slices))
 
     def _touched(self, slices: Sequence[Slices]) -> tuple[int, int]:
         """MACs and elements of the parameters' parts that lie in these slices (on any of their axes)."""

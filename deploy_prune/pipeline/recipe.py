@@ -9,7 +9,7 @@ import pydantic
 import yaml
 
 from deploy_prune.errors import InputError
-from deploy_prune.pipeline.mistakes import describe_mistakes
+from deploy_prune.mistakes import describe_mistakes
 
 
 class _Section(pydantic.BaseModel):

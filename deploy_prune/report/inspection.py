@@ -69,7 +69,7 @@ class GroupEntry:
 
 @dataclasses.dataclass(frozen=True)
 class FrozenEntry:
-    """Channels that stay: why, and the module, operator and source line where that was found."""
+    """``width`` channels of a layer that stay: why, and the module, operator and source line where that was found."""
 
     name: str
     width: int

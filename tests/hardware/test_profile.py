@@ -53,24 +53,21 @@ def test_own_profile_by_path_with_defaults_for_the_rest(write):
 @pytest.mark.parametrize(
     ("line", "mistake"),
     [
-        ("thread: 2", "unknown key 'thread' (did you mean 'threads'?); known: name, engine, device, "),
-        ("zzz: 2", "unknown key 'zzz'; known: name, engine, device, threads, "),
-        ("threads: two", "threads: expected a whole number, got 'two' (text)"),
-        ("threads: 1.5", "threads: expected a whole number, got 1.5 (number)"),
-        ("threads: true", "threads: expected a whole number, got True (true/false)"),
+        ("thread: 2", "thread: unknown key, did you mean 'threads'?"),
+        ("zzz: 2", "zzz: unknown key; known keys: name, engine, device, threads, "),
+        ("threads: two", "threads: expected a whole number, got 'two'"),
+        ("threads: 1.5", "threads: expected a whole number, got 1.5"),
+        ("threads: true", "threads: expected a whole number, got True"),
         ("threads:", "threads: expected a whole number, got nothing"),
-        ("threads: 0", "threads: should be greater than or equal to 1, got 0 (whole number)"),
-        ("spinning: 1", "spinning: expected true or false, got 1 (whole number)"),
-        ("affinity: 3", "affinity: expected a list, got 3 (whole number)"),
-        ("precision: fp3", "precision: expected one of fp32, got 'fp3' (text) (did you mean 'fp32'?)"),
-        ("measuring: 3", "measuring: expected a mapping of names to values, got 3 (whole number)"),
-        ("measuring: {max_s: soon}", "measuring.max_s: expected a number, got 'soon' (text)"),
-        ("measuring: {max_s: -1}", "measuring.max_s: should be greater than 0, got -1 (whole number)"),
-        ("measuring: {max_s: .inf}", "measuring.max_s: should be a finite number, got inf (number)"),
-        (
-            "measuring: {min_run: 3}",
-            "unknown key 'measuring.min_run' (did you mean 'min_runs'?); known: warm",
-        ),
+        ("threads: 0", "threads: expected greater than or equal to 1, got 0"),
+        ("spinning: 1", "spinning: expected true or false, got 1"),
+        ("affinity: 3", "affinity: expected a list, got 3"),
+        ("precision: fp3", "precision: expected 'fp32', got 'fp3'"),
+        ("measuring: 3", "measuring: expected a mapping of keys, got 3"),
+        ("measuring: {max_s: soon}", "measuring.max_s: expected a number, got 'soon'"),
+        ("measuring: {max_s: -1}", "measuring.max_s: expected greater than 0, got -1"),
+        ("measuring: {max_s: .inf}", "measuring.max_s: expected a finite number, got inf"),
+        ("measuring: {min_run: 3}", "measuring.min_run: unknown key, did you mean 'min_runs'?"),
     ],
 )
 def test_each_mistake_has_its_line(write, line, mistake):
@@ -79,26 +76,23 @@ def test_each_mistake_has_its_line(write, line, mistake):
 
 
 def test_unknown_engine_names_the_known_ones(write):
-    assert mistakes_in(write("name: mine\nengine: onnxrt\n")) == [
-        "engine: expected one of onnxruntime, got 'onnxrt' (text) (did you mean 'onnxruntime'?)"
-    ]
+    assert mistakes_in(write("name: mine\nengine: onnxrt\n")) == ["engine: expected 'onnxruntime', got 'onnxrt'"]
 
 
 def test_all_mistakes_are_reported_at_once(write):
     lines = mistakes_in(write("engine: tensorflow\nthreads: two\nbatches: 4\n"))
     assert lines == [
-        "name: is required and missing",
-        "engine: expected one of onnxruntime, got 'tensorflow' (text)",
-        "threads: expected a whole number, got 'two' (text)",
-        lines[3],
+        "name: this key is required and missing",
+        "engine: expected 'onnxruntime', got 'tensorflow'",
+        "threads: expected a whole number, got 'two'",
+        "batches: unknown key, did you mean 'batch'?",
     ]
-    assert lines[3].startswith("unknown key 'batches' (did you mean 'batch'?)")
 
 
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ("- a\n", "expected a mapping of names to values, such as 'engine: onnxruntime', got ['a'] (list)"),
+        ("- a\n", "expected a mapping of names to values, such as 'engine: onnxruntime', got ['a']"),
         ("", "expected a mapping of names to values, such as 'engine: onnxruntime', got nothing"),
         ("name: [\n", "cannot be read as YAML (while parsing a flow node"),
     ],
@@ -133,7 +127,8 @@ def test_an_installed_package_finds_its_profiles_beside_its_code(tmp_path):
     """As the wheel lays it out: the profiles in ``hardware/profiles``, and no checkout around."""
     package = Path(deploy_prune.__file__).parent
     shutil.copytree(package / "hardware", tmp_path / "deploy_prune/hardware")
-    shutil.copy(package / "errors.py", tmp_path / "deploy_prune")
+    for name in ("errors.py", "mistakes.py"):
+        shutil.copy(package / name, tmp_path / "deploy_prune")
     (tmp_path / "deploy_prune/__init__.py").touch()
     shutil.copytree(package.parent / "hardware_profiles", tmp_path / "deploy_prune/hardware/profiles")
     (tmp_path / "deploy_prune/hardware/profiles/extra.yaml").write_text(MINIMAL)

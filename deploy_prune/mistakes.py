@@ -12,6 +12,7 @@ _EXPECTED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "a text",
+    "tuple_type": "a list",
     "model_type": "a mapping of keys",
     "dict_type": "a mapping of keys",
 }
@@ -30,7 +31,8 @@ def describe_mistakes(error: pydantic.ValidationError, model: type[pydantic.Base
 def _describe(mistake: Mapping[str, Any], model: type[pydantic.BaseModel]) -> str:
     location: tuple[int | str, ...] = mistake["loc"]
     key = ".".join(str(part) for part in location)
-    kind, context, got = mistake["type"], mistake.get("ctx", {}), mistake["input"]
+    kind, context = mistake["type"], mistake.get("ctx", {})
+    got = "nothing" if mistake["input"] is None else repr(mistake["input"])
     if kind == "missing":
         return f"{key}: this key is required and missing"
     if kind == "extra_forbidden":
@@ -38,14 +40,14 @@ def _describe(mistake: Mapping[str, Any], model: type[pydantic.BaseModel]) -> st
     if kind == "value_error":
         return f"{key}: {context['error']}" if key else str(context["error"])
     if kind in _EXPECTED:
-        return f"{key or 'the file'}: expected {_EXPECTED[kind]}, got {got!r}"
+        return f"{key or 'the file'}: expected {_EXPECTED[kind]}, got {got}"
     if kind == "string_pattern_mismatch":
         pattern = "letters, digits, '.', '_' or '-', beginning with a letter or digit"
-        return f"{key}: expected {pattern}, got {got!r}"
+        return f"{key}: expected {pattern}, got {got}"
     if kind == "literal_error":
-        return f"{key}: expected {context['expected']}, got {got!r}"
+        return f"{key}: expected {context['expected']}, got {got}"
     expected = mistake["msg"].replace("Input should be", "expected").replace("a valid", "a")
-    return f"{key}: {expected}, got {got!r}"
+    return f"{key}: {expected}, got {got}"
 
 
 def _known_keys(model: type[pydantic.BaseModel], location: Sequence[int | str]) -> list[str]:
