@@ -47,9 +47,9 @@ class GroupEntry:
         kind: ``channels`` or ``heads``; heads hold channels that may be in another group too.
         width: number of units.
         rows: in how many equal parts the unit's channels may be chosen each for itself; mostly 1.
-        macs, params: what the units touch, at most what removing them can save. A weight's MACs and elements count
-            in the proportion of its elements that lie in the units' slices, so one unit is worth 1 / ``width`` of it
-            as long as nothing else is removed. Products of two activations (attention scores) are in no group.
+        macs, params: what the units touch. A weight's MACs and elements count in the proportion of its elements that
+            lie in the units' slices. Removing a share of the units alone saves that share of it, or more where a weight
+            has them on both axes. Products of two activations (attention scores) are in no group.
         macs_share, params_share: the same as shares of the model's, in [0, 1].
         members: the layers that change.
         attributes: Python attributes that are adjusted when units go.

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from deploy_prune.count import count
 from deploy_prune.errors import InputError, MissingDependencyError
 from deploy_prune.pipeline.inspection import inspect_model
 from deploy_prune.pipeline.named_model import load_model
+from deploy_prune.pruner import DependencyGraph, apply_plan
 from deploy_prune.report.inspection import FrozenEntry, Member, OutputChannels
 
 PIXELS = 8 * 8
@@ -59,7 +61,20 @@ class Attention(nn.Module):
         return self.attention(x, x, x, need_weights=False)[0].sort(1)[0].cumsum(2)
 
 
+class Square(nn.Module):
+    """The second layer adds to its own input."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(7, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(x + self.second(x))
+
+
 MODELS = {
+    "square": lambda: (Square(), torch.rand(1, 7)),
     "residual": lambda: (Residual(), torch.rand(1, 3, 8, 8)),
     "joined": lambda: (Joined(), torch.rand(1, 7)),
     "attention": lambda: (Attention(), torch.rand(1, 5, 7)),
@@ -123,6 +138,26 @@ def test_a_part_of_a_layer_counts_in_part_and_attributes_follow(inspect):
     assert (right.name, right.macs, right.params) == ("right", 21 + 30 * 3 // 5, 21 + 3 + 30 * 3 // 5)
     assert (both.name, both.macs, both.params) == ("both", 30 + 24, 30 + 6 + 24)
     assert [group.attributes for group in (left, right, both)] == [(), (), ("width",)]
+
+
+@pytest.mark.parametrize("name", ["residual", "joined"])
+def test_removing_a_share_saves_that_share(inspect, name):
+    """The law behind the columns: no weight of these networks has one group on both axes."""
+    model, inputs = MODELS[name]()
+    graph, dense = DependencyGraph().build_dependency(model, inputs), count(model, inputs)
+    for group in inspect(name).groups:
+        gone = range(group.width // 2)
+        pruned = count(apply_plan(model, graph.make_plan({group.name: gone})), inputs)
+        assert (dense.macs - pruned.macs) * group.width == group.macs * len(gone)
+        assert (dense.params - pruned.params) * group.width == group.params * len(gone)
+
+
+def test_a_weight_with_the_group_on_both_axes_counts_once_and_saves_more(inspect):
+    (group,) = (group for group in inspect("square").groups if group.name == "first")
+    assert (group.width, group.macs, group.params) == (4, 4 * 7 + 16 + 12, 4 * 7 + 4 + 16 + 4 + 12)
+    model, inputs = MODELS["square"]()
+    pruned = apply_plan(model, DependencyGraph().build_dependency(model, inputs).make_plan({"first": [0, 1]}))
+    assert count(pruned, inputs).macs == 2 * 7 + 4 + 6 < group.macs // 2
 
 
 def test_what_is_frozen_with_reason_and_place(inspect):
