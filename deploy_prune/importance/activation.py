@@ -16,8 +16,9 @@ from deploy_prune.importance.weights import ScoredGroup, Slice, input_axis, pref
 
 
 class ActivationImportance(GroupImportance):
-    """Mean ``|x|`` of a unit's channels as they enter the layers that read them (as they leave those that make them,
-    where no reader is a convolution or linear layer).
+    """Mean ``|x|`` of a unit's channels where they enter the convolutions and linear layers that read them.
+
+    Where no such layer reads them, it is taken where they leave the layers that make them.
 
     Example::
 
@@ -57,8 +58,7 @@ class ActivationImportance(GroupImportance):
 
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """Mean activation of each unit's channels, shape (units,)."""
-        mean = self._seen.mean(dependency.target.module, dependency.axis)
-        assert mean is not None
+        mean = self._seen.mean_along(dependency.target.module, dependency.axis)
         return mean[indices.to(mean.device)].mean(1)
 
 

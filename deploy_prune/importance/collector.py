@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import InputError
-from deploy_prune.importance.weights import input_axis, widened
+from deploy_prune.importance.weights import input_axis, parameter_name, widened
 
 
 class Collector:
@@ -23,54 +23,40 @@ class Collector:
     def __init__(self, statistic: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._statistic = statistic
         self._sums: dict[tuple[nn.Module, bool], tuple[torch.Tensor, int]] = {}
-        self._awaited = True  # false once a model without any layer that can be seen was given
+        self._modules: set[nn.Module] = set()
 
     @contextmanager
     def collect(self, model: nn.Module) -> Iterator[None]:
         """Record every forward of the model within the ``with``, in place of what was recorded before."""
         self._sums = {}
-        layers = [m for m in model.modules() if _is_layer(m)]
-        self._awaited = bool(layers)
-        hooks = [m.register_forward_hook(self._record, with_kwargs=True) for m in layers]
+        self._modules = set(model.modules())
+        hooks = [m.register_forward_hook(self._record, with_kwargs=True) for m in self._modules if _is_layer(m)]
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def mean(self, module: nn.Module, axis: int) -> torch.Tensor | None:
-        """The mean for every index of an axis of ``module.weight``: of its input on the input axis, else of its output.
-
-        Returns:
-            Shape (size of the axis,), or None where nothing of the module was seen. An index of a grouped convolution
-            stands for a channel of every group and has their mean.
-
-        Raises:
-            InputError: the layer's size has changed since.
-        """
-        mean = self.channel_mean(module, axis == input_axis(module))
-        return None if mean is None else mean.view(-1, _weight(module).shape[axis]).mean(0)
-
     def saw(self, dependency: Any, of_input: bool) -> bool:
         """Whether the dependency is a layer's weight whose input (or output) was recorded.
 
         Raises:
-            InputError: no layer ran within :meth:`collect`.
+            InputError: the layer is not of the model that was given, or no layer of that model ran.
         """
-        if self._awaited and not self._sums:
+        ran = self._sums or not any(map(_is_layer, self._modules))
+        if dependency.target.module not in self._modules or not ran:
             raise InputError(
-                "no activations were collected; run the model within `with importance.collect(model):` before scoring"
+                f"no activations were collected for {parameter_name(dependency)}; run the model that is to be pruned "
+                "within `with importance.collect(model):` before scoring"
             )
         return dependency.parameter == "weight" and (dependency.target.module, of_input) in self._sums
 
-    def channel_mean(self, module: nn.Module, of_input: bool) -> torch.Tensor | None:
-        """The mean for every channel of a layer's input or output, or None where none was seen.
+    def channel_mean(self, module: nn.Module, of_input: bool) -> torch.Tensor:
+        """The mean for every channel of the input or output of a layer that :meth:`saw` knows, shape (channels,).
 
         Raises:
             InputError: the layer's size has changed since.
         """
-        if (module, of_input) not in self._sums:
-            return None
         total, count = self._sums[module, of_input]
         now = _channels(module, of_input)
         if len(total) != now:
@@ -80,6 +66,13 @@ class Collector:
                 f"{now}; collect again after pruning"
             )
         return total / count
+
+    def mean_along(self, module: nn.Module, axis: int) -> torch.Tensor:
+        """The mean for every index of an axis of ``module.weight``: of its input on the input axis, else of its output.
+
+        An index of a grouped convolution stands for a channel of every group and has their mean.
+        """
+        return self.channel_mean(module, axis == input_axis(module)).view(-1, _weight(module).shape[axis]).mean(0)
 
     @torch.no_grad()
     def _record(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:

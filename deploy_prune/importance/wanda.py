@@ -47,7 +47,6 @@ class WandaImportance(GroupImportance):
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """``|w| * ||x||`` summed over each unit's slice, shape (units,)."""
         square = self._seen.channel_mean(dependency.target.module, of_input=True)
-        assert square is not None
         weight = dependency.tensor.detach().abs()
         product = weight * _beside(square.sqrt(), dependency.target.module, weight).to(weight.device)
         return unit_rows(product, dependency.axis, indices).sum(1)

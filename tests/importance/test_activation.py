@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -115,8 +117,15 @@ class TestProtocol:
         assert torch.equal(importance(group), collected(kind(), two_layers, BATCHES[0])(group))
 
     def test_scoring_without_data_is_refused(self, two_layers, group_of, kind):
-        with pytest.raises(InputError, match=r"no activations were collected; run the model within `with importance"):
+        with pytest.raises(InputError, match=r"no activations were collected for 0\.weight; run the model that is"):
             kind()(group_of(two_layers, torch.rand(1, 2)))
+        with pytest.raises(InputError, match="within `with importance"):
+            collected(kind(), two_layers)(group_of(two_layers, torch.rand(1, 2)))
+
+    def test_activations_of_another_model_are_refused(self, two_layers, group_of, kind):
+        importance = collected(kind(), two_layers, *BATCHES)
+        with pytest.raises(InputError, match="run the model that is to be pruned"):
+            importance(group_of(copy.deepcopy(two_layers), torch.rand(1, 2)))
 
     def test_activations_of_the_dense_model_are_refused_after_pruning(self, kind):
         model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
