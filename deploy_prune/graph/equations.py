@@ -54,6 +54,8 @@ def _tie_fraction(equation: SizeEquation, whole: AxisSize, values: Mapping[Attri
     if whole.atoms.ndim != 1 or not size or len(whole.atoms) % size:
         return []
     laid_out = whole.atoms.reshape(-1, size)
+    if len(laid_out) == 1 and equation.atoms.ndim == 1:
+        return [(whole.atoms, equation.atoms)]
     parts = [a for a, s in enumerate(equation.atoms.shape) if s == len(laid_out) and a != equation.axis]
     if not parts:
         return []
@@ -79,10 +81,11 @@ def untrue_sizes(
     learned = True
     while learned:
         learned = any(changes.learn(e.expression, of_size[id(e)]) for e in open_equations)
+    for attribute in attributes_of(open_equations) - changes.known.keys():
+        changes.known[attribute] = np.zeros(changes.count)
     found = []
     for equation in open_equations:
-        decided = attributes_in(equation.expression) <= changes.known.keys()
-        expected = changes.of(equation.expression) if decided else None
+        expected = changes.of(equation.expression)
         hit = np.zeros(changes.count, bool)
         if expected is None:
             hit[labels[equation.atoms.ravel()]] = True

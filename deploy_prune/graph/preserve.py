@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,8 +24,9 @@ _COMPUTE_WITH_SIZES = (
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """On exit every module's attributes, training flag and buffers, and all random states, are as on entry."""
-    attributes = {id(holder): (holder, dict(holder.__dict__)) for _, _, holder in holders(model)}
+    """On exit every module's attributes, training flag, hooks and buffers, and all random states, are as on entry."""
+    attributes = [(holder, dict(holder.__dict__)) for _, _, holder in holders(model)]
+    containers = {id(v): (v, copy.copy(v)) for _, found in attributes for v in found.values() if _is_container(v)}
     buffers = {b: (b._version, b.clone()) for b in model.buffers()}
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -35,13 +38,20 @@ def preserved(model: nn.Module) -> Iterator[None]:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.backends.mha.set_fastpath_enabled(fast_path)
-        for holder, found in attributes.values():
+        for holder, found in attributes:
             holder.__dict__.clear()
             holder.__dict__.update(found)
+        for container, content in containers.values():
+            container.clear()
+            (container.extend if isinstance(container, list) else container.update)(content)
         with torch.no_grad():
             for buffer, (version, content) in buffers.items():
                 if buffer._version != version:
                     buffer.copy_(content)
+
+
+def _is_container(value: Any) -> bool:
+    return type(value) in (dict, OrderedDict, list, set)
 
 
 @contextmanager
