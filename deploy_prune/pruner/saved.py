@@ -167,6 +167,8 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, torch.Tensor):  # kept from the last run, such as anchors; not a layer's list of its weights
+        return not isinstance(value, nn.Parameter) and not value.requires_grad
     return value is None or isinstance(value, (bool, int, float, str))
 
 

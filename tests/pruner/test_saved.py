@@ -282,6 +282,24 @@ def test_the_state_of_recurrent_layers():
     assert torch.equal(wide(inputs)[0], narrow(inputs)[0])
 
 
+def test_the_state_of_what_a_forward_keeps():
+    class Anchored(nn.Module):
+        """Computes a tensor again only when the shape of its input changes."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer, self.shape, self.anchors = nn.Linear(3, 4), None, torch.empty(0)
+
+        def forward(self, x):
+            if self.shape != x.shape:
+                self.shape, self.anchors = x.shape, torch.arange(len(x))[:, None]
+            return self.layer(x) + self.anchors
+
+    model, inputs = Anchored(), torch.rand(2, 3)
+    expected = model(inputs)
+    assert torch.equal(load_state_dict(Anchored(), state_dict(model))(inputs), expected)
+
+
 def test_a_state_of_another_model():
     state = state_dict(nn.Linear(3, 4))
     with pytest.raises(PlanError, match=r"^the state has other modules than the model; give the dense model"):
