@@ -35,7 +35,7 @@ def attention(call: Call) -> list[Value]:
 
 def _per_head(value: Value, query: Value) -> Value:
     """Keys or values repeated over the queries' heads that share them."""
-    if value.ndim < 3 or value.shape[-3] == query.shape[-3]:
+    if value.ndim < 3 or value.shape[-3] in (1, query.shape[-3]):
         return value
     axis, heads = value.ndim - 3, query.shape[-3]
     repeated = np.repeat(np.arange(value.shape[axis]), heads // value.shape[axis])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploy_prune.graph.rules.elementwise import combine
+from deploy_prune.graph.rules.extents import keep_extent
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.rules.zeros import any_zero
 from deploy_prune.graph.values import Block, Facts, Value
@@ -29,6 +30,23 @@ def whole_product(call: Call) -> list[Value]:
     product = contract(call.facts, left, right, call.shape)
     bias = call.args[2] if len(call.args) > 2 else None
     return [combine(call.facts, [product, bias], call.shape) if isinstance(bias, Value) else product]
+
+
+@rule("_grouped_mm")
+def expert_product(call: Call) -> list[Value]:
+    """Rows (T, K) in runs, one run per expert, with weights (E, K, N) to (T, N); the experts stay."""
+    facts, (rows, weights) = call.facts, call.args[:2]
+    if rows.ndim != 2 or weights.ndim != 3:
+        facts.freeze_values(call.values(), "is multiplied in groups of other axes")
+        return [Value(call.shape)]
+    experts = weights.block_at(0)
+    if experts is not None:
+        keep_extent(facts, experts, 0, "is one expert of a mixture")
+    rest = Value(weights.shape, tuple(b for b in weights.blocks if 0 not in b.axes))
+    matrix = rest.moved((1, *weights.shape[1:]), {1: 1, 2: 2})
+    product = contract(facts, Value((1, *rows.shape), rows.moved((1, *rows.shape), {0: 1, 1: 2}).blocks), matrix,
+                       (1, *call.shape))  # fmt: skip
+    return [product.moved(call.shape, {1: 0, 2: 1})]
 
 
 @rule("addbmm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,17 +27,53 @@ def reshaped(facts: Facts, value: Value, shape: tuple[int, ...]) -> Value:
         facts.freeze_values([value], "is viewed while empty or as another type")
         return Value(shape)
     segments = split_segments(value.shape, shape)
-    blocks, taken = [], set[int]()
-    for block in sorted(value.blocks, key=lambda b: -b.atoms.size):
+    blocks = []
+    for together in _touching(value.blocks, segments):
+        block = together[0] if len(together) == 1 else _product(facts, together)
         touched = [s for s in segments if set(s[0]) & set(block.axes)]
         old_axes = [a for s in touched for a in s[0]]
         new_axes = [a for s in touched for a in s[1]]
-        if taken & set(new_axes):
-            facts.freeze(block.atoms, "is merged into one axis with other channels")
-            continue
-        taken |= set(new_axes)
         blocks.append(_reshape_block(facts, block, value.shape, old_axes, shape, new_axes))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
+
+
+def _touching(blocks: Sequence[Block], segments: Sequence[tuple[list[int], list[int]]]) -> list[list[Block]]:
+    """Blocks in groups that lie in segments of their own, in the order of their axes."""
+    groups: list[tuple[set[int], list[Block]]] = []
+    for block in blocks:
+        touched = {k for k, s in enumerate(segments) if set(s[0]) & set(block.axes)}
+        met = [g for g in groups if g[0] & touched]
+        groups = [g for g in groups if not g[0] & touched]
+        groups.append((touched.union(*(g[0] for g in met)), [*(b for g in met for b in g[1]), block]))
+    return [members for _, members in groups]
+
+
+_LARGEST_PRODUCT = 1 << 20
+"""More cells than this are not told apart (a whole weight matrix laid out flat): only one of its axes may shrink."""
+
+
+def _product(facts: Facts, blocks: Sequence[Block]) -> Block:
+    """One block for several that are merged into an axis: a cell goes with its index in any of them.
+
+    The axes of one parameter laid flat (a kernel as a matrix) are no such case: only the longest may shrink.
+    """
+    axes = tuple(sorted(a for b in blocks for a in b.axes))
+    sizes = {a: s for b in blocks for a, s in zip(b.axes, b.atoms.shape, strict=True)}
+    first = np.sort([b.atoms.min() for b in blocks])
+    last = np.sort([b.atoms.max() for b in blocks])
+    of_one_parameter = all(len(b.axes) == 1 for b in blocks) and (first[1:] == last[:-1] + 1).all()
+    if of_one_parameter or math.prod(sizes.values()) > _LARGEST_PRODUCT:
+        longest = max(blocks, key=lambda b: b.atoms.size)
+        for block in blocks:
+            if block is not longest:
+                facts.freeze(block.atoms, "is merged into one axis with other channels")
+        return longest
+    cells = facts.fresh([sizes[a] for a in axes])
+    product = Block(axes, cells, all(b.zero for b in blocks))
+    facts.box(cells)
+    for block in blocks:
+        facts.unify(facts.project(product, block.axes).atoms, block.atoms)
+    return product
 
 
 def _reshape_block(
