@@ -9,7 +9,7 @@ import torch
 
 from deploy_prune.importance.per_sample import PerSampleImportance
 from deploy_prune.importance.reduction import Normalizer
-from deploy_prune.importance.weights import ScoredGroup, Slice, input_axis, is_matrix, prefer, unit_rows, widened
+from deploy_prune.importance.weights import ScoredGroup, Slice, input_axis, is_matrix, prefer, unit_sums, widened
 
 
 class GroupHessianImportance(PerSampleImportance):
@@ -28,8 +28,7 @@ class GroupHessianImportance(PerSampleImportance):
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """Second-order change of the loss per unit, shape (units,)."""
         (curvature,) = self.mean_squares(dependency)
-        weights = unit_rows(dependency.tensor, dependency.axis, indices)
-        return (weights.square() * unit_rows(curvature, dependency.axis, indices)).sum(1)
+        return unit_sums(lambda w, h: w.square() * h, dependency.axis, indices, dependency.tensor, curvature)
 
 
 class OBDCImportance(GroupHessianImportance):

@@ -9,7 +9,7 @@ import torch
 
 from deploy_prune.importance.importance import GroupImportance
 from deploy_prune.importance.reduction import Normalizer
-from deploy_prune.importance.weights import unit_rows
+from deploy_prune.importance.weights import unit_sums
 
 
 class GroupMagnitudeImportance(GroupImportance):
@@ -38,7 +38,7 @@ class GroupMagnitudeImportance(GroupImportance):
 
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """``|w|**p`` summed over each unit's slice, shape (units,)."""
-        return unit_rows(dependency.tensor, dependency.axis, indices).abs().pow(self.p).sum(1)
+        return unit_sums(lambda w: w.abs().pow(self.p), dependency.axis, indices, dependency.tensor)
 
 
 MagnitudeImportance = GroupMagnitudeImportance

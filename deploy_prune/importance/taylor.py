@@ -10,7 +10,7 @@ import torch
 from deploy_prune.errors import InputError
 from deploy_prune.importance.importance import GroupImportance
 from deploy_prune.importance.reduction import Normalizer
-from deploy_prune.importance.weights import ScoredGroup, Slice, parameter_name, unit_rows
+from deploy_prune.importance.weights import ScoredGroup, Slice, parameter_name, unit_sums
 
 
 class GroupTaylorImportance(GroupImportance):
@@ -56,9 +56,10 @@ class GroupTaylorImportance(GroupImportance):
 
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """First-order change of the loss per unit, shape (units,)."""
-        weights = unit_rows(dependency.tensor, dependency.axis, indices)
-        changes = weights * unit_rows(dependency.tensor.grad, dependency.axis, indices)
-        return changes.sum(1).abs() if self.multivariable else changes.abs().sum(1)
+        weight, axis = dependency.tensor, dependency.axis
+        if self.multivariable:
+            return unit_sums(torch.mul, axis, indices, weight, weight.grad).abs()
+        return unit_sums(lambda w, dw: (w * dw).abs(), axis, indices, weight, weight.grad)
 
 
 TaylorImportance = GroupTaylorImportance

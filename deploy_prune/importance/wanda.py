@@ -12,7 +12,7 @@ from torch import nn
 from deploy_prune.importance.collector import Collector
 from deploy_prune.importance.importance import GroupImportance
 from deploy_prune.importance.reduction import Normalizer
-from deploy_prune.importance.weights import ScoredGroup, Slice, input_axis, unit_rows
+from deploy_prune.importance.weights import ScoredGroup, Slice, input_axis, unit_sums
 
 
 class WandaImportance(GroupImportance):
@@ -47,9 +47,9 @@ class WandaImportance(GroupImportance):
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """``|w| * ||x||`` summed over each unit's slice, shape (units,)."""
         square = self._seen.channel_mean(dependency.target.module, of_input=True)
-        weight = dependency.tensor.detach().abs()
-        product = weight * _beside(square.sqrt(), dependency.target.module, weight).to(weight.device)
-        return unit_rows(product, dependency.axis, indices).sum(1)
+        weight = dependency.tensor
+        inputs = _beside(square.sqrt(), dependency.target.module, weight).to(weight.device).expand_as(weight)
+        return unit_sums(lambda w, x: w.abs() * x, dependency.axis, indices, weight, inputs)
 
 
 def _beside(inputs: torch.Tensor, module: nn.Module, weight: torch.Tensor) -> torch.Tensor:

@@ -45,6 +45,26 @@ def prefer(slices: list[Slice], wanted: Callable[[Any], bool]) -> list[Slice]:
     return [s for s in slices if wanted(s[0])] or slices
 
 
+def unit_sums(
+    worth: Callable[..., torch.Tensor], axis: int, indices: torch.Tensor, *tensors: torch.Tensor
+) -> torch.Tensor:
+    """Sum over what each unit owns of ``worth(*tensors)``, shape (units,), in single precision at least.
+
+    Args:
+        worth: elementwise.
+        axis: the axis that loses indices.
+        indices: of shape (units, m) into that axis; a unit owns all its m slices.
+        tensors: a parameter and what else is shaped like it.
+    """
+    flat = indices.flatten().to(tensors[0].device)
+    whole = len(flat) == tensors[0].shape[axis]
+    # Picking slices costs a copy, and one across memory where they are columns: a whole axis is summed as it lies.
+    picked = tensors if whole else [tensor.index_select(axis, flat) for tensor in tensors]
+    values = worth(*(widened(tensor.detach()) for tensor in picked)).movedim(axis, 0)
+    sums = values.sum(tuple(range(1, values.ndim))) if values.ndim > 1 else values
+    return (sums[flat] if whole else sums).view(indices.shape).sum(1)
+
+
 def unit_rows(tensor: torch.Tensor, axis: int, indices: torch.Tensor) -> torch.Tensor:
     """What each unit owns of a tensor, shape (units, n), in single precision at least.
 
