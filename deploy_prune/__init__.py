@@ -9,23 +9,46 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("importance", "pruner", "utils", "errors")
-_NAMES = {
-    "DependencyGraph": "deploy_prune.pruner.dependency",
-    "Group": "deploy_prune.pruner.dependency",
-    "Dependency": "deploy_prune.pruner.dependency",
-    "Plan": "deploy_prune.pruner.plan",
-    "apply_plan": "deploy_prune.pruner.surgery",
-    "verify": "deploy_prune.pruner.verify",
-    "prune_to_latency": "deploy_prune.pipeline.budget",
+_MODULES = {
+    "importance": "deploy_prune.importance",
+    "pruner": "deploy_prune.pruner",
+    "function": "deploy_prune.pruner.function",
+    "utils": "deploy_prune.utils",
+    "errors": "deploy_prune.errors",
 }
+_HOMES = {
+    "deploy_prune.pruner.dependency": "DependencyGraph Group Dependency Node",
+    "deploy_prune.pruner.pruners": "BasePruner MagnitudePruner MetaPruner",
+    "deploy_prune.pruner.regularized": "BNScalePruner GroupNormPruner GrowingRegPruner",
+    "deploy_prune.pruner.saved": "save load state_dict load_state_dict save_pruned load_pruned",
+    "deploy_prune.pruner.plan": "Plan",
+    "deploy_prune.pruner.surgery": "apply_plan",
+    "deploy_prune.pruner.verify": "verify",
+    "deploy_prune.pipeline.budget": "prune_to_latency",
+    "deploy_prune.pruner.function": """
+        BasePruningFunc PrunerBox
+        prune_conv_out_channels prune_conv_in_channels
+        prune_depthwise_conv_out_channels prune_depthwise_conv_in_channels
+        prune_batchnorm_out_channels prune_batchnorm_in_channels
+        prune_linear_out_channels prune_linear_in_channels
+        prune_prelu_out_channels prune_prelu_in_channels
+        prune_layernorm_out_channels prune_layernorm_in_channels
+        prune_embedding_out_channels prune_embedding_in_channels
+        prune_parameter_out_channels prune_parameter_in_channels
+        prune_multihead_attention_out_channels prune_multihead_attention_in_channels
+        prune_lstm_out_channels prune_lstm_in_channels
+        prune_groupnorm_out_channels prune_groupnorm_in_channels
+        prune_instancenorm_out_channels prune_instancenorm_in_channels
+    """,
+}
+_NAMES = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"deploy_prune.{name}")
+        return importlib.import_module(_MODULES[name])
     if name in _NAMES:
         return getattr(importlib.import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'deploy_prune' has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -30,7 +30,7 @@ class Node:
         return f"{self.name} ({self.module})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Dependency:
     """One axis of one parameter that loses indices with a group.
 

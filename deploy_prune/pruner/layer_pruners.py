@@ -160,10 +160,10 @@ class ConvPruner(LayerPruner):
 
     def _prune(self, layer: Any, idxs: Sequence[int], axes: Mapping[str, int], size: str) -> Any:
         kept = kept_of(getattr(layer, size), idxs)
-        shares = equal_shares(getattr(layer, size), layer.groups, kept)
-        outwards = size == self.out_size
         if is_depthwise(layer):
             return _cut_depthwise(layer, kept)
+        shares = equal_shares(getattr(layer, size), layer.groups, kept)
+        outwards = size == self.out_size
         if outwards:
             cut(layer, "bias", 0, kept)
         # The weight's axis 1 counts channels within a group and is common to all groups.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 _ROUNDING = 1e-9  # 10 * (1 - 0.9) is 0.9999999999999998, and means 1
@@ -43,9 +43,12 @@ class Candidate:
         stays = math.ceil(max(self.floor, 1) / self.round_to) * self.round_to
         widths = range(self.width // self.round_to * self.round_to, stays - 1, -self.round_to)
         gone = [0, *(self.width - w for w in widths if w < self.width)]
-        means = [float(self.scores[a:b].double().mean()) for a, b in itertools.pairwise(gone)]
+        if len(gone) == 1:
+            return []
+        sizes = np.diff(gone)
+        means = np.add.reduceat(self.scores[: gone[-1]].double().numpy(), gone[:-1]) / sizes
         # Rounding must not let a later portion go before an earlier one.
-        return list(zip(itertools.accumulate(means, max), (b - a for a, b in itertools.pairwise(gone)), strict=True))
+        return list(zip(np.maximum.accumulate(means).tolist(), sizes.tolist(), strict=True))
 
 
 def kept_width(dense: int, ratio: float) -> int:
