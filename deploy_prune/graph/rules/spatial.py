@@ -91,7 +91,7 @@ def _padded(facts: Facts, block: Block, ndim: int, padding: Sequence[int], filli
 def _padding(facts: Facts, block: Block, k: int, count: int) -> Atoms:
     """``count`` indices along axis ``k`` of a block that never go, but with the row that they stand in."""
     shape = [count if j == k else s for j, s in enumerate(block.atoms.shape)]
-    if len(block.axes) == 1:
+    if len(block.axes) == 1 or not count:
         atoms = facts.fresh(shape)
         facts.freeze(atoms, "is padding")
         return atoms
