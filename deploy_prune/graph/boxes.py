@@ -46,11 +46,12 @@ def key(atoms: Atoms) -> tuple[bytes, tuple[int, ...]]:
 def canonical(atoms: Atoms, axes: Iterable[int]) -> tuple[Atoms, frozenset[int]]:
     """The array with its axes in the order of memory, so that transposed views of one array are one box.
 
-    ``axes`` are renumbered likewise. The step of an axis is the distance of its first two atoms.
+    ``axes`` are renumbered likewise. An outer axis reaches farther than all that lies within one of its indices.
     """
-    corner = atoms.ravel()[0]
-    steps = [abs(int(np.take(atoms, 1, axis=k).ravel()[0] - corner)) if s > 1 else 0 for k, s in enumerate(atoms.shape)]
-    order = sorted(range(atoms.ndim), key=lambda k: (-steps[k], k))
+    corner = atoms[(0,) * atoms.ndim]
+    lines = [atoms[tuple(slice(None) if a == k else 0 for a in range(atoms.ndim))] for k in range(atoms.ndim)]
+    reach = [int(np.abs(line - corner).max(initial=0)) for line in lines]
+    order = sorted(range(atoms.ndim), key=lambda k: (-reach[k], k))
     return np.ascontiguousarray(atoms.transpose(order)), frozenset(order.index(a) for a in axes)
 
 
