@@ -70,10 +70,11 @@ def resolve(facts: Facts, values: Mapping[Attribute, int]) -> Resolved:
     frozen = list(facts.frozen)
     boxes = merged_boxes(facts, frozen)
     either = any(len(free_axes(b)) > 1 for b in boxes)
+    columns = _components(facts, boxes, last_free_axis, values, frozen)
     return Resolved(
-        columns=_components(facts, boxes, last_free_axis, values, frozen),
+        columns=columns,
         rows=_components(facts, boxes, first_free_axis, values, frozen) if either else None,
-        cells=_merge_projections(facts, list(facts.unified))[0],
+        cells=_cells(facts, columns.labels),
         boxes=tuple(boxes),
     )
 
@@ -90,6 +91,16 @@ def _components(
         frozen.append(Frozen(projection.atoms.ravel(), "lives while anything behind it lives", projection.place))
     frozen += untrue_sizes(facts.equations, labels, values)
     return Components(labels, _first_reasons(labels, frozen), tuple(frozen))
+
+
+def _cells(facts: Facts, columns: np.ndarray) -> np.ndarray:
+    """Finest components; where columns share one index (a vector broadcast over heads), their cells cannot differ."""
+    ties = list(facts.unified)
+    for p in facts.projections:
+        whole = (columns[p.rows] == columns[p.rows[:, :1]]).all(axis=1)
+        rows = p.rows[whole]
+        ties.append((np.broadcast_to(p.atoms[whole, None], rows.shape).ravel(), rows.ravel()))
+    return _connected(facts.count, ties)
 
 
 def _merge_projections(facts: Facts, ties: Ties) -> tuple[np.ndarray, list[Projection]]:

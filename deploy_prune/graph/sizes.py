@@ -18,7 +18,9 @@ from deploy_prune.graph.values import Block, Facts, Value
 ValueOf = Callable[[torch.Tensor], Value]
 SetValue = Callable[[torch.Tensor, Value], None]
 
-_RESIZING = {"view", "reshape", "expand", "broadcast_to"}
+_RESIZING = {"view", "reshape"}
+_STRETCHING = {"expand", "broadcast_to", "expand_as", "repeat", "tile"}
+_CUTTING = {"tensor_split", "hsplit", "vsplit", "dsplit"}
 _CREATING = {"zeros", "ones", "empty", "full", "rand", "randn", "new_zeros", "new_ones", "new_empty", "new_full"}
 _NORMALIZING = {"layer_norm", "rms_norm"}
 _SPLITTING = {"split", "split_with_sizes"}
@@ -43,6 +45,10 @@ def observe(facts: Facts, function: Any, args: tuple[Any, ...], kwargs: dict[str
         return _size(value_of(args[0]), args, kwargs, result)
     if name in _RESIZING and isinstance(result, torch.Tensor):
         _equate(facts, value_of(result), _sizes(args[1:], kwargs))
+    elif name in _STRETCHING and isinstance(result, torch.Tensor):
+        _stretch(facts, name, args, kwargs, result, value_of, set_value)
+    elif name in _CUTTING:
+        _cut(facts, value_of(args[0]), [value_of(piece) for piece in result])
     elif name == "unflatten":
         dim = kwargs.get("dim", args[1] if len(args) > 1 else 0) % args[0].ndim
         _equate(facts, value_of(result), _sizes([kwargs.get("sizes", args[-1])], {}), first=dim)
@@ -57,7 +63,7 @@ def observe(facts: Facts, function: Any, args: tuple[Any, ...], kwargs: dict[str
     elif name in _NORMALIZING:
         _normalized(facts, value_of(args[0]), kwargs.get("normalized_shape", args[1] if len(args) > 1 else ()))
     elif name in _CREATING and isinstance(result, torch.Tensor):
-        _create(facts, args[1:] if name.startswith("new_") else args, kwargs, result, set_value)
+        _create(facts, name, args[1:] if name.startswith("new_") else args, kwargs, result, set_value)
     return result
 
 
@@ -129,14 +135,52 @@ def _prefix(facts: Facts, value: Value, axis: int, bound: Any) -> None:
         facts.equate_size(Value(part.atoms.shape, (Block(tuple(range(part.atoms.ndim)), part.atoms),)), k, expression)
 
 
+def _stretch(facts: Facts, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: torch.Tensor,
+             value_of: ValueOf, set_value: SetValue) -> None:  # fmt: skip
+    """Axes of size 1 stretched to a followed size get atoms of their own, all others must keep their size."""
+    value, before = value_of(result), args[0].shape
+    if name == "expand_as":
+        other = kwargs.get("other", args[1] if len(args) > 1 else result)
+        sizes: list[Any] = list(traced_shape(value_of(other), other.shape))
+    else:
+        sizes = _sizes(args[1:], kwargs)
+    offset = result.ndim - args[0].ndim
+    stretched = [
+        a for a, s in enumerate(sizes) if isinstance(s, TracedInt) and s > 1 and (a < offset or before[a - offset] == 1)
+    ]
+    blocks = [Block((a,), facts.fresh(result.shape[a])) for a in stretched]
+    if blocks:
+        value = Value(value.shape, tuple(sorted((*value.blocks, *blocks), key=lambda b: b.axes)))
+        set_value(result, value)
+    for axis, size in enumerate(sizes):
+        if axis in stretched or name in {"expand", "broadcast_to"}:
+            _equate(facts, value, [size], first=axis)
+
+
+def _cut(facts: Facts, value: Value, pieces: Sequence[Value]) -> None:
+    """Pieces made from the size in C++: as many as before, of equal size; unequal ones depend on the size."""
+    for axis in range(value.ndim):
+        block = value.block_at(axis)
+        sizes = [piece.shape[axis] for piece in pieces]
+        if block is None or sizes == [value.shape[axis]] * len(sizes):
+            continue
+        if len(set(sizes)) == 1:
+            atoms = np.moveaxis(block.atoms, block.axes.index(axis), 0)
+            facts.box(atoms.reshape(len(sizes), sizes[0], *atoms.shape[1:]), {0})
+        else:
+            facts.freeze(block.atoms, "is split into unequal pieces by a computed size")
+
+
 def _create(
-    facts: Facts, args: Sequence[Any], kwargs: dict[str, Any], result: torch.Tensor, set_value: SetValue
+    facts: Facts, name: str, args: Sequence[Any], kwargs: dict[str, Any], result: torch.Tensor, set_value: SetValue
 ) -> None:
     """A new tensor sized by an attribute or another tensor's axis gets atoms there, so that it shrinks with it."""
     sizes = _sizes(args, kwargs)
     axes = [a for a, s in enumerate(sizes[: result.ndim]) if isinstance(s, TracedInt) and s > 1]
     if axes and len(sizes) >= result.ndim:
-        value = Value(tuple(result.shape), tuple(Block((a,), facts.fresh(result.shape[a])) for a in axes))
+        zero = "zeros" in name
+        blocks = tuple(Block((a,), facts.fresh(result.shape[a]), zero=zero) for a in axes)
+        value = Value(tuple(result.shape), blocks)
         for axis in axes:
             facts.equate_size(value, axis, sizes[axis].expression)
         set_value(result, value)

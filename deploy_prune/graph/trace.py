@@ -209,7 +209,13 @@ class _Tracer:
         if rule is None:
             self.facts.unknown_operator(call.name, call.values())
             return [Value(shape) for shape in call.outputs]
-        return rule(call)
+        mark = self.mark()
+        try:
+            return rule(call)
+        except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
+            self.roll_back(mark)
+            self.facts.freeze_values(call.values(), f"the rule of operator {call.name} does not fit here ({error})")
+            return [Value(shape) for shape in call.outputs]
 
     def _guard_write(self, tensor: torch.Tensor, value: Value) -> None:
         """A write that brings new channels into memory seen through several views cannot be followed."""

@@ -46,6 +46,9 @@ def _(layer: nn.modules.batchnorm._NormBase) -> None:
 
 @update_sizes.register
 def _(layer: nn.GroupNorm) -> None:
+    """Groups of one channel lose groups; any other layer keeps their number."""
+    if layer.num_groups == layer.num_channels:
+        layer.num_groups = len(layer.weight)
     layer.num_channels = len(layer.weight)
 
 
@@ -69,7 +72,8 @@ def _(layer: nn.PReLU) -> None:
 @update_sizes.register(nn.MultiheadAttention)
 def _(layer: Any) -> None:
     """Its forward wants heads x head_dim to be the width of the query; the number of heads is set before."""
-    layer.embed_dim = layer.out_proj.weight.shape[0]
+    query_weight = layer.in_proj_weight if layer._qkv_same_embed_dim else layer.q_proj_weight
+    layer.embed_dim = query_weight.shape[1]
     layer.kdim = layer.embed_dim if layer._qkv_same_embed_dim else layer.k_proj_weight.shape[1]
     layer.vdim = layer.embed_dim if layer._qkv_same_embed_dim else layer.v_proj_weight.shape[1]
     layer.head_dim = layer.embed_dim // layer.num_heads

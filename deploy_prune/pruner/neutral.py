@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deploy_prune.graph.preserve import heard_functionals
@@ -140,12 +141,34 @@ class _Operators(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if name in {"native_layer_norm", "native_group_norm"}:
             return _affine(name, args, result)
+        if "weight_norm" in name:  # a removed row is 0 * 0 / 0 in the masked original
+            return pytree.tree_map_only(torch.Tensor, torch.nan_to_num, result)
         if name == "mean" and result.numel():
             averaged = args[0].numel() // result.numel()
-            self.means.append(averaged)
-            dense = averaged if self.recorded is None else next(self.recorded, averaged)
+            dense = self._dense(averaged)
             return result if dense == averaged else result * (averaged / dense)
+        if name == "native_batch_norm" and args[5]:
+            counted = args[0].numel() // args[0].shape[1]
+            dense = self._dense(counted)
+            return result if dense == counted else _standardised(args, counted / dense, result)
         return result
+
+    def _dense(self, counted: int) -> int:
+        """How many elements the dense model gathers where this run gathers ``counted``."""
+        self.means.append(counted)
+        return counted if self.recorded is None else next(self.recorded, counted)
+
+
+def _standardised(args: Any, share: float, result: Any) -> Any:
+    """A batch norm over weights (weight standardisation) whose statistics count removed inputs as zeros."""
+    data, weight, bias, *_, epsilon = args
+    axes = [a for a in range(data.ndim) if a != 1]
+    shape = (-1,) + (1,) * (data.ndim - 2)
+    mean = data.mean(axes) * share
+    variance = data.square().mean(axes) * share - mean.square()
+    out = (data - mean.view(shape)) * (variance + epsilon).rsqrt().view(shape)
+    out = out if weight is None else out * weight.view(shape)
+    return (out if bias is None else out + bias.view(shape)), *result[1:]
 
 
 def _affine(name: str, args: Any, statistics: Any) -> Any:
