@@ -13,6 +13,7 @@ _MODULES = {
     "importance": "deploy_prune.importance",
     "pruner": "deploy_prune.pruner",
     "function": "deploy_prune.pruner.function",
+    "scheduler": "deploy_prune.pruner.scheduler",
     "utils": "deploy_prune.utils",
     "errors": "deploy_prune.errors",
 }

@@ -96,7 +96,8 @@ class BasePruner:
                 ranked[group.name] = group, ranking
                 dense = self.dense_width[group.name]
                 floor = fewest(dense, self.settings.max_pruning_ratio)
-                candidates.append(Candidate(group.name, dense, ranking.scores, floor, self.settings.round_to or 1))
+                round_to = 1 if group.kind == "heads" else self.settings.round_to or 1
+                candidates.append(Candidate(group.name, dense, ranking.scores, floor, round_to))
         given = share_out(candidates, ratio)
         return [ranked[name][0].choose(ranked[name][1].least(count)) for name, count in given.items()]
 

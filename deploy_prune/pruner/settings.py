@@ -31,7 +31,7 @@ class Settings:
         iterative_steps: number of calls of ``step()`` after which the ratio is reached.
         iterative_pruning_ratio_scheduler: ``f(ratio, steps) -> steps + 1 ratios`` from 0 to the ratio.
         ignored_layers: layers whose output channels stay, types of layers, and parameters that stay whole.
-        round_to: widths of pruned groups are multiples of this, the nearest to the ratio.
+        round_to: widths of pruned groups (not numbers of heads) are multiples of this, the nearest to the ratio.
         isomorphic: with ``global_pruning``, rank only groups of the same structure together (Fang et al., ECCV 2024).
         prune_num_heads: remove whole heads, ``head_pruning_ratio`` of them.
         prune_head_dims: remove inner dimensions of heads, as of any other group.
