@@ -23,20 +23,19 @@ class ScoredGroup(Protocol):
 
 
 def weights_of(group: ScoredGroup, *, bias: bool = False, target_types: Sequence[type] | None = None) -> list[Slice]:
-    """The slices of a group's parameters in order of execution; a tied parameter counts once, buffers never.
+    """The slices of a group's parameters in order of execution; the graph has a tied one once. Buffers do not count.
 
     Args:
         group: the group to score.
         bias: whether biases count. They do without being asked where a group has nothing else.
         target_types: module types whose parameters count; None: all.
     """
-    found: dict[tuple[int, int], Slice] = {}
-    for dependency, indices in group.slices():
-        tensor = dependency.tensor
-        wanted = target_types is None or isinstance(dependency.target.module, tuple(target_types))
-        if wanted and isinstance(tensor, nn.Parameter):
-            found.setdefault((id(tensor), dependency.axis), (dependency, indices))
-    slices = list(found.values())
+    types = (nn.Module,) if target_types is None else tuple(target_types)
+    slices = [
+        (dependency, indices)
+        for dependency, indices in group.slices()
+        if isinstance(dependency.target.module, types) and isinstance(dependency.tensor, nn.Parameter)
+    ]
     return slices if bias else prefer(slices, lambda dependency: "bias" not in dependency.parameter)
 
 

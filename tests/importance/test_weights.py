@@ -80,6 +80,7 @@ def prepared(importance, model, inputs):
     ],
 )
 def test_every_group_with_weights_has_scores(name, kind):
+    torch.manual_seed(1)
     model, inputs = MODELS[name]()
     importance = prepared(kind(), model, inputs)
     for group in DependencyGraph().build_dependency(model, inputs).get_all_groups():
@@ -91,6 +92,7 @@ def test_every_group_with_weights_has_scores(name, kind):
 
 
 def test_in_out_weights_score_as_their_transposes(group_of):
+    torch.manual_seed(1)
     turned, inputs = MODELS["(in, out) weights"]()
     plain = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
     with torch.no_grad():
