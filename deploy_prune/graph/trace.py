@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,7 @@ class _Tracer:
         self.inside_alternative = False
         self.modules = {id(m): n for n, m in model.named_modules()}
         self.tensors = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
+        self.numbers = {n: b.detach().cpu().numpy() for n, b in model.named_buffers() if _holds_positions(b)}
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -172,7 +173,7 @@ class _Tracer:
         name = self.tensors.get(id(tensor))
         if name is not None:
             self.facts.reached.add(name)
-            return self.facts.parameter(name, tensor.shape)
+            return replace(self.facts.parameter(name, tensor.shape), numbers=self.numbers.get(name))
         value = self.values.get(tensor)
         return value if value is not None else Value(tuple(tensor.shape))
 
@@ -234,6 +235,10 @@ class _Tracer:
                 self.facts.freeze(
                     self.value_of(leaf).atoms(), f"reaches the model's output{' ' + where if where else ''}"
                 )
+
+
+def _holds_positions(buffer: torch.Tensor) -> bool:
+    return buffer.ndim == 1 and buffer.dtype in (torch.int64, torch.int32)
 
 
 def operator_name(function: Any) -> str:

@@ -57,10 +57,11 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """Abstract value of a tensor: its shape and disjoint blocks."""
+    """Abstract value of a tensor: its shape and disjoint blocks; of a buffer of positions, its ``numbers`` too."""
 
     shape: tuple[int, ...]
     blocks: tuple[Block, ...] = ()
+    numbers: np.ndarray | None = None
 
     @property
     def ndim(self) -> int:
@@ -144,6 +145,14 @@ class Projection:
 
 
 @dataclass(frozen=True, eq=False)
+class Positions:
+    """The tensor whose only axis is ``index`` holds positions into the axis ``source``: renumber it after removal."""
+
+    index: Atoms
+    source: Atoms
+
+
+@dataclass(frozen=True, eq=False)
 class SizeEquation:
     """The size of ``axis`` of a block is given in the user's code by ``expression``; it must hold after removal."""
 
@@ -164,6 +173,7 @@ class Facts:
         self.boxes: list[Box] = []
         self.projections: list[Projection] = []
         self.layouts: list[Atoms] = []
+        self.positions: list[Positions] = []
         self.equations: list[SizeEquation] = []
         self.comparisons: list[Comparison] = []
         self.unknown: Counter[str] = Counter()
@@ -172,7 +182,8 @@ class Facts:
 
     def lists(self) -> tuple[list[Any], ...]:
         """Everything that rules append to."""
-        return self.unified, self.frozen, self.boxes, self.projections, self.layouts, self.equations, self.comparisons
+        return (self.unified, self.frozen, self.boxes, self.projections, self.layouts, self.positions,
+                self.equations, self.comparisons)  # fmt: skip
 
     def fresh(self, shape: int | Sequence[int]) -> Atoms:
         """New atoms in an array of ``shape``."""
@@ -213,6 +224,10 @@ class Facts:
     def lay_out(self, atoms: Atoms) -> None:
         """These indices stand in one axis, in this (row-major) order."""
         self.layouts.append(atoms)
+
+    def renumber(self, index: Atoms, source: Atoms) -> None:
+        """The tensor with axis ``index`` holds positions into the axis ``source``."""
+        self.positions.append(Positions(index, source))
 
     def project(self, block: Block, axes: Sequence[int]) -> Block:
         """The block over only ``axes`` of ``block``: an index lives while anything behind it lives."""
