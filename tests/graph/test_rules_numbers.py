@@ -102,10 +102,17 @@ def test_batch_norm_ties_its_vectors_and_keeps_zeros(bench):
     x, vectors = bench.value((2, 3, 4), 1), [bench.facts.parameter(n, (3,)) for n in "wbmv"]
     out, *_ = bench.run("native_batch_norm", x, *vectors, False, 0.1, 1e-5, outputs=[(2, 3, 4), (0,), (0,)])
     assert bench.pairs >= {(0, 3), (0, 6), (0, 9), (0, 12), (2, 14)} and zeros(out) == [True]
+    running = [Value((3,)), Value((3,))]
     bench.run(
-        "native_batch_norm", bench.value((2, 3, 4), 2), None, None, None, None, True, 0.1, 1e-5, outputs=[(2, 3, 4)]
+        "native_batch_norm", bench.value((2, 3, 4), 2), None, None, *running, True, 0.1, 1e-5, outputs=[(2, 3, 4)]
     )
     assert bench.reasons == {"shares its statistics in a batch norm"}
+
+
+def test_a_standardised_kernel_may_lose_inputs(bench):
+    kernel = bench.run("view", bench.facts.parameter("w", (4, 3, 1)), [1, 4, 3], outputs=[(1, 4, 3)])
+    out = bench.run("native_batch_norm", kernel, None, None, None, None, True, 0.1, 1e-5, outputs=[(1, 4, 3)])
+    assert blocks(out) == {(1,): [0, 1, 2, 3], (2,): [4, 5, 6]} and zeros(out) == [True, False] and not bench.frozen
 
 
 def test_layer_norm_ties_weight_and_bias_and_needs_neither(bench):
@@ -122,9 +129,9 @@ def test_a_norm_per_head_ties_its_vector_to_the_inner_axis(bench):
     assert {(6, 9), (7, 10), (8, 11)} == bench.pairs
 
 
-def test_groups_of_one_channel_freeze(bench):
-    bench.run("native_group_norm", bench.value((1, 3, 4), 1), None, None, 1, 3, 4, 3, 1e-5, outputs=[(1, 3, 4)])
-    assert bench.frozen == {0, 1, 2}
+def test_groups_of_one_channel_go_one_by_one(bench):
+    out = bench.run("native_group_norm", bench.value((1, 3, 4), 1), None, None, 1, 3, 4, 3, 1e-5, outputs=[(1, 3, 4)])
+    assert blocks(out) == {(1,): [0, 1, 2]} and not bench.boxes and not bench.frozen
 
 
 def test_weight_norm_ties_the_length_to_its_rows(bench):

@@ -1,5 +1,7 @@
 """Views, cuts, joins, indices, writes and space by hand: where atoms go."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from graph.bench import Bench, blocks, zeros
@@ -132,6 +134,16 @@ def test_a_table_read_by_a_buffer_keeps_rows_and_buffer(bench):
     table, index = bench.facts.parameter("t", (4, 2)), bench.facts.parameter("i", (3,))  # 0..3, 4, 5; 6..8
     out = bench.run("index", table, [index], outputs=[(3, 2)])
     assert blocks(out) == {(1,): [4, 5]} and bench.frozen == {0, 1, 2, 3, 6, 7, 8}
+
+
+def test_a_buffer_of_positions_shrinks_with_what_it_points_into(bench):
+    x, order = bench.value((2, 3), 1), bench.facts.parameter("order", (4,))  # 0, 1, 2; 3..6
+    order = replace(order, numbers=np.array([2, 0, 1, 2]))
+    out = bench.run("index_select", x, 1, order, outputs=[(2, 4)])
+    assert blocks(out) == {(1,): [2, 0, 1, 2]} and bench.pairs == {(2, 3), (0, 4), (1, 5), (2, 6)} and not bench.frozen
+    (positions,) = bench.facts.positions
+    assert positions.index.tolist() == [3, 4, 5, 6] and positions.source.tolist() == [0, 1, 2]
+    assert blocks(bench.run("index", x, [None, order], outputs=[(2, 4)])) == {(1,): [2, 0, 1, 2]}
 
 
 def test_gather_follows_an_index_of_the_same_channels(bench):

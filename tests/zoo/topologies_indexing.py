@@ -76,8 +76,8 @@ class WrittenInPlace(nn.Module):
         return self.out(out.masked_fill(out > 3, 3.0))
 
 
-class WrittenRows(Tokens):
-    """Tokens written by number: index_put, index_add, scatter_add."""
+class ScatteredRows(Tokens):
+    """Tokens added by number: index_add, scatter_add."""
 
     def __init__(self):
         super().__init__()
@@ -86,11 +86,33 @@ class WrittenRows(Tokens):
     def mix(self, x):
         y = self.a(x)
         rows = torch.arange(0, 16, 2)
-        out = torch.zeros_like(y)
-        out[:, rows] = y[:, rows]
-        out = out.index_add(1, rows, y[:, 8:])
+        out = torch.zeros_like(y).index_add(1, rows, y[:, 8:])
         where = (rows + 1)[None, :, None].expand(len(x), -1, y.shape[-1])
         return self.b(out.scatter_add(1, where, y[:, :8]))
+
+
+class WrittenRows(Tokens):
+    """Tokens written by number, from another layer than the rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(16, 20), nn.Linear(16, 20), nn.Linear(20, 16)
+
+    def mix(self, x):
+        y, rows = self.a(x), torch.arange(0, 16, 2)
+        y[:, rows] = self.b(x)[:, rows]
+        return self.c(y)
+
+
+class IndexedTokens(Tokens):
+    """Tokens in another order."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(16, 20), nn.Linear(20, 16)
+
+    def mix(self, x):
+        return self.b(F.relu(self.a(x))[:, torch.arange(15, -1, -1)])
 
 
 class Frequencies(nn.Module):
@@ -140,11 +162,11 @@ class Distances(Tokens):
 
     def mix(self, x):
         x = self.reduce(x)
-        near = (-torch.cdist(x, self.codes.expand(len(x), -1, -1))).softmax(-1)
+        near = (-torch.cdist(x, self.codes.expand(len(x), -1, -1))).exp()
         return self.back(near @ self.codes)
 
 
 BODIES = (
-    PickedTokens, PickedChannels, OrderedChannels, RolledChannels, WrittenInPlace, WrittenRows, Frequencies, Regions,
+    PickedTokens, PickedChannels, OrderedChannels, RolledChannels, WrittenInPlace, WrittenRows, ScatteredRows, IndexedTokens, Frequencies, Regions,
     Distances,
 )  # fmt: skip

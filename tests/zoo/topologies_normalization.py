@@ -87,6 +87,19 @@ class SpectralNorm(nn.Module):
         return self.b(F.relu(self.a(x)))
 
 
+class UnitLength(nn.Module):
+    """Vectors divided by their length, by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(16, 20), nn.Linear(20, 16)
+
+    def forward(self, x):
+        x = F.relu(self.a(x.permute(0, 2, 3, 1)))
+        x = x / (x.norm(dim=-1, keepdim=True) + 0.1) + x / (1 + x.sum(-1, keepdim=True))
+        return self.b(x).permute(0, 3, 1, 2)
+
+
 class FrozenBatchNorm(nn.Module):
     """Statistics and scale are buffers (detection backbones)."""
 
@@ -142,5 +155,5 @@ class PerChannelActivations(nn.Module):
 
 BODIES = (
     GroupNorms, LayerScale, GroupNormAfterConcat, ChannelsFirstLayerNorm, RootMeanSquare, WeightNorm, SpectralNorm,
-    FrozenBatchNorm, InstanceNorms, WeightStandardised, PerChannelActivations,
+    UnitLength, FrozenBatchNorm, InstanceNorms, WeightStandardised, PerChannelActivations,
 )  # fmt: skip

@@ -188,16 +188,42 @@ class UnfoldedPatches(nn.Module):
 
 
 class InterleavedPairs(nn.Module):
-    """Even and odd channels by strided slices, joined again."""
+    """Even and odd channels by strided slices, apart and joined again."""
 
     def __init__(self):
         super().__init__()
-        self.a, self.b = conv(16, 20), conv(20, 16)
+        self.a, self.b, self.c, self.d = conv(16, 20), conv(20, 16), conv(16, 24), conv(12, 16)
 
     def forward(self, x):
-        x = self.a(x)
-        even, odd = x[:, ::2], x[:, 1::2]
-        return self.b(torch.stack([even - odd, odd * even], 2).flatten(1, 2))
+        y, z = self.a(x), self.c(x)
+        even, odd = y[:, ::2], y[:, 1::2]
+        return self.b(torch.stack([even - odd, odd * even], 2).flatten(1, 2)) + self.d(z[:, 1::2])
+
+
+class ComplexPairs(nn.Module):
+    """Neighbouring channels as complex numbers, turned by a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.angle, self.b = nn.Linear(16, 24), nn.Parameter(torch.randn(12)), nn.Linear(24, 16)
+
+    def forward(self, x):
+        x = self.a(x.permute(0, 2, 3, 1))
+        z = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+        z = z * torch.polar(torch.ones_like(self.angle), self.angle)
+        return self.b(torch.view_as_real(z).flatten(-2)).permute(0, 3, 1, 2)
+
+
+class SeparateHalves(nn.Module):
+    """Halves of one layer that never meet."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = conv(16, 24), conv(12, 16), conv(12, 16)
+
+    def forward(self, x):
+        left, right = self.a(x).chunk(2, 1)
+        return self.b(left) + self.c(right)
 
 
 class StackAndUnbind(nn.Module):
@@ -225,5 +251,7 @@ class RepeatedChannels(nn.Module):
 BODIES = (
     Shuffle, PixelShuffle, Flatten, Rearranged, ShuffleModule, PixelUnshuffle, SpaceToDepth, FlattenChannelsLast,
     GroupStatistics, SplitAttention, SelectiveKernels, SoftmaxGate, WindowPartition, UnfoldedPatches,
-    InterleavedPairs, StackAndUnbind, RepeatedChannels,
+    InterleavedPairs,
+    ComplexPairs,
+    SeparateHalves, StackAndUnbind, RepeatedChannels,
 )  # fmt: skip

@@ -33,6 +33,8 @@ def index_select(call: Call) -> list[Value]:
     """``x.index_select(dim, index)``."""
     facts, (value, dim, index) = call.facts, call.args
     dim %= value.ndim
+    if _follows(value, dim, index):
+        return [_renumbered(facts, value, dim, index, call.shape)]
     _freeze_positions(facts, [index])
     rest = _indexed_axis(facts, value, dim)
     kept = [b for b in value.blocks if dim not in b.axes] + ([rest] if rest is not None else [])
@@ -50,6 +52,8 @@ def _picked(facts: Facts, value: Value, indices: Sequence[Value | None], shape: 
     """Indexed axes keep all their indices, the others move to their place in the result."""
     used = [a for a, i in enumerate(indices) if i is not None]
     given = [i for i in indices if i is not None]
+    if len(used) == 1 and _follows(value, used[0], given[0]):
+        return _renumbered(facts, value, used[0], given[0], shape)
     _freeze_positions(facts, given)
     left = [_indexed_axis(facts, value, axis) for axis in used]
     rest = [a for a in range(value.ndim) if a not in used]
@@ -63,6 +67,23 @@ def _picked(facts: Facts, value: Value, indices: Sequence[Value | None], shape: 
     projected = [b for b in left if b is not None and not set(b.axes) & set(used)]
     kept = [b for b in value.blocks if not set(b.axes) & set(used)] + projected
     return Value(value.shape, tuple(kept)).moved(shape, axis_of)
+
+
+def _follows(value: Value, axis: int, positions: Value) -> bool:
+    """Whether a buffer of known positions points into a plain tracked axis, so that both can shrink."""
+    block = value.block_at(axis)
+    plain = block is not None and len(block.axes) == 1
+    return plain and positions.tracked and positions.numbers is not None and bool((positions.numbers >= 0).all())
+
+
+def _renumbered(facts: Facts, value: Value, axis: int, positions: Value, shape: tuple[int, ...]) -> Value:
+    """An index goes with the entries of the buffer that point at it; the others are renumbered after removal."""
+    source = value.block_at(axis)
+    assert source is not None and positions.numbers is not None
+    entries = positions.blocks[0].atoms
+    facts.unify(entries, source.atoms[positions.numbers])
+    facts.renumber(entries, source.atoms)
+    return value.taken(axis, positions.numbers, shape)
 
 
 @rule("gather", "take_along_dim")

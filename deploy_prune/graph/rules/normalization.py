@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from deploy_prune.graph.rules.elementwise import combine
@@ -37,13 +38,21 @@ def _affine(facts: Facts, data: Value, statistics: list[Any], weight: Any, bias:
       "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update",
       "_batch_norm_impl_index", "instance_norm")  # fmt: skip
 def batch_norm(call: Call) -> list[Value]:
-    """(N, C, …): weight, bias, running mean and variance live with C; statistics run over every other axis."""
+    """(N, C, …): weight, bias, running mean and variance live with C; statistics run over every other axis.
+
+    Where they are always the data's own (a standardised kernel: no running ones) what is removed counts as zero.
+    """
     data, weight, bias, *statistics = call.args[:5]
+    own = not any(isinstance(s, Value) for s in statistics)
+    blocks = []
     for block in data.blocks:
-        for axis in block.axes:
-            if axis != 1 and (call.name != "instance_norm" or axis > 1):
+        outside = [a for a in block.axes if a != 1 and (call.name != "instance_norm" or a > 1)]
+        for axis in outside:
+            if not (own and block.zero):
                 keep_extent(call.facts, block, axis, "shares its statistics in a batch norm")
-    return _like(call, _affine(call.facts, data, statistics, weight, bias))
+        blocks.append(replace(block, zero=block.zero and not outside))
+    centred = Value(data.shape, tuple(blocks))
+    return _like(call, _affine(call.facts, centred, statistics, weight, bias))
 
 
 @rule("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm")
@@ -59,7 +68,7 @@ def layer_norm(call: Call) -> list[Value]:
 
 @rule("native_group_norm", "group_norm")
 def group_norm(call: Call) -> list[Value]:
-    """(N, C, …) in groups of channels: each group loses equally many, their number stays."""
+    """(N, C, …) in groups of channels: each group loses equally many, their number stays; groups of one go whole."""
     facts, (data, weight, bias) = call.facts, call.args[:3]
     groups = call.args[6] if call.name == "native_group_norm" else call.args[1]
     if call.name == "group_norm":
@@ -72,9 +81,7 @@ def group_norm(call: Call) -> list[Value]:
     if block is not None and groups > 1:
         channels = facts.project(block, [1]).atoms
         per_group = channels.reshape(groups, -1)
-        if per_group.shape[1] == 1:
-            facts.freeze(channels, "is normalised in groups of one channel")
-        else:
+        if per_group.shape[1] > 1:
             facts.box(per_group, {0})
     return _like(call, _affine(facts, data, [], weight, bias))
 
