@@ -58,6 +58,28 @@ def test_channels_of_a_grouped_convolution_meet_their_own_inputs(group_of):
     assert importance(group_of(model, image)).tolist() == [[3, 5], [3, 10], [3, 10]]
 
 
+def test_every_output_of_a_group_meets_the_groups_inputs():
+    """Inputs 1, 2 in the first group and 3, 4 in the second, all weights 1."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 1, bias=False), nn.Conv2d(4, 4, 1, groups=2, bias=False), nn.Conv2d(4, 1, 1, bias=False)
+    )
+    for layer in model:
+        nn.init.ones_(layer.weight)
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1, 1))
+    image = torch.ones(1, 1, 2, 2)
+    importance = collected(WandaImportance(), model, image)
+    found = {
+        (dependency.target.name, dependency.axis): importance.score(dependency, torch.arange(size)[:, None]).tolist()
+        for group in DependencyGraph().build_dependency(model, image).get_all_groups()
+        for dependency, _ in group.slices()
+        for size in [dependency.tensor.shape[dependency.axis]]
+    }
+    assert found["1", 0] == [1 + 2, 1 + 2, 3 + 4, 3 + 4]
+    assert found["1", 1] == [2 * 1 + 2 * 3, 2 * 2 + 2 * 4]  # an index is a channel of each group
+    assert found["2", 1] == [3, 3, 7, 7]
+
+
 def test_transposed_convolutions_read_along_their_first_axis(group_of):
     model = nn.Sequential(nn.Conv1d(1, 2, 1, bias=False), nn.ConvTranspose1d(2, 1, 1, bias=False))
     with torch.no_grad():
