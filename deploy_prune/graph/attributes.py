@@ -37,6 +37,13 @@ class AxisSize:
     atoms: np.ndarray
     axis: int
 
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, AxisSize) and self.axis == other.axis
+        return same and np.array_equal(self.atoms, other.atoms)  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((self.axis, self.atoms.shape, self.atoms.tobytes()))
+
 
 @dataclass(frozen=True)
 class Operation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -68,6 +68,12 @@ def attributes_of(equations: Iterable[SizeEquation]) -> frozenset[Attribute]:
     return frozenset(a for e in equations for a in attributes_in(e.expression))
 
 
+def distinct(equations: Iterable[SizeEquation]) -> list[SizeEquation]:
+    """Equations without repeats (eval and train mode say much the same)."""
+    found = {(key(e.atoms), e.axis, e.expression): e for e in equations}
+    return list(found.values())
+
+
 def untrue_sizes(
     equations: Sequence[SizeEquation], labels: np.ndarray, values: Mapping[Attribute, int]
 ) -> list[Frozen]:
@@ -75,45 +81,68 @@ def untrue_sizes(
 
     Attributes take up the difference where an equation names one that no other equation determines.
     """
-    changes = _Changes(labels, values)
+    changes = _Changes(equations, labels, values)
     open_equations = [e for e in equations if not isinstance(e.expression, int)]
-    of_size = {id(e): changes.of_axis(e.atoms, e.axis) for e in open_equations}
-    learned = True
-    while learned:
-        learned = any(changes.learn(e.expression, of_size[id(e)]) for e in open_equations)
+    waiting = open_equations
+    while waiting:
+        left = [e for e in waiting if not changes.learn(e)]
+        if len(left) == len(waiting):
+            break
+        waiting = left
     for attribute in attributes_of(open_equations) - changes.known.keys():
         changes.known[attribute] = np.zeros(changes.count)
     found = []
     for equation in open_equations:
         expected = changes.of(equation.expression)
-        hit = np.zeros(changes.count, bool)
-        if expected is None:
-            hit[labels[equation.atoms.ravel()]] = True
-        else:
-            hit = of_size[id(equation)] != expected
-        if hit.any():
+        change = changes.of_axis(equation.atoms, equation.axis)
+        hit = changes.present[changes.concerned(equation) if expected is None else change != expected]
+        if hit.size:
             why = "would make a size that the code computes untrue"
-            found.append(Frozen(np.flatnonzero(hit[labels]), why, equation.place))
+            found.append(Frozen(np.flatnonzero(np.isin(labels, hit)), why, equation.place))
     return found
+
+
+def _sizes_in(expression: Expression) -> Iterator[AxisSize]:
+    if isinstance(expression, AxisSize):
+        yield expression
+    elif isinstance(expression, Operation):
+        yield from _sizes_in(expression.left)
+        yield from _sizes_in(expression.right)
 
 
 class _Changes:
     """How sizes in the code change when each component is removed alone: vectors of shape (components,).
 
-    Only linear expressions have one; a factor that no removal changes counts as a constant.
+    Only components that stand in an equation count; ``present`` are their numbers. Only linear expressions have a
+    change; a factor that no removal changes counts as a constant.
     """
 
-    def __init__(self, labels: np.ndarray, values: Mapping[Attribute, int]) -> None:
-        self.labels = labels
-        self.count = int(labels.max()) + 1 if len(labels) else 0
+    def __init__(self, equations: Sequence[SizeEquation], labels: np.ndarray, values: Mapping[Attribute, int]) -> None:
+        arrays = [e.atoms.ravel() for e in equations]
+        arrays += [size.atoms.ravel() for e in equations for size in _sizes_in(e.expression)]
+        atoms = np.unique(np.concatenate(arrays)) if arrays else np.empty(0, np.int64)
+        self.present, dense = np.unique(labels[atoms], return_inverse=True)
+        self.count = len(self.present)
+        self._number = np.zeros(len(labels), np.int64)
+        self._number[atoms] = dense
+        self._of_axis: dict[tuple[bytes, tuple[int, ...], int], np.ndarray] = {}
         self.values = values
         self.known: dict[Attribute, np.ndarray] = {}
 
     def of_axis(self, atoms: Atoms, axis: int) -> np.ndarray:
         """How many indices along ``axis`` vanish with each component."""
-        rows = np.moveaxis(self.labels[atoms], axis, 0).reshape(atoms.shape[axis], -1)
-        uniform = (rows == rows[:, :1]).all(axis=1)
-        return np.bincount(rows[uniform, 0], minlength=self.count).astype(np.float64)
+        name = (*key(atoms), axis)
+        if name not in self._of_axis:
+            rows = np.moveaxis(self._number[atoms], axis, 0).reshape(atoms.shape[axis], -1)
+            uniform = (rows == rows[:, :1]).all(axis=1)
+            self._of_axis[name] = np.bincount(rows[uniform, 0], minlength=self.count).astype(np.float64)
+        return self._of_axis[name]
+
+    def concerned(self, equation: SizeEquation) -> np.ndarray:
+        """Which components have atoms in an equation's array."""
+        hit = np.zeros(self.count, bool)
+        hit[self._number[equation.atoms.ravel()]] = True
+        return hit
 
     def of(self, expression: Expression) -> np.ndarray | None:
         """Change of an expression whose attributes are all known; None where it is not linear."""
@@ -143,8 +172,9 @@ class _Changes:
         rest = b - right
         return np.where(rest > 0, a / b - (a - left) / np.where(rest > 0, rest, 1), np.nan)
 
-    def learn(self, expression: Expression, change: np.ndarray) -> bool:
-        """Let the one attribute of ``expression`` not yet known take up ``change``; False if none can or several do."""
+    def learn(self, equation: SizeEquation) -> bool:
+        """Let the one attribute not yet known take up the change of the axis; False if none can or several do."""
+        expression, change = equation.expression, self.of_axis(equation.atoms, equation.axis)
         unknown = [a for a in attributes_in(expression) if a not in self.known]
         if len(unknown) != 1:
             return False

@@ -7,7 +7,7 @@ would make a size in the code untrue is frozen with the place of that size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +24,8 @@ from deploy_prune.graph.boxes import (
     merged_boxes,
     tie_boxes,
 )
-from deploy_prune.graph.equations import tie_equal_sizes, untrue_sizes
-from deploy_prune.graph.values import Atoms, Box, Facts, Frozen, Projection
+from deploy_prune.graph.equations import distinct, tie_equal_sizes, untrue_sizes
+from deploy_prune.graph.values import Atoms, Box, Facts, Frozen, Projection, SizeEquation
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,27 +69,33 @@ def resolve(facts: Facts, values: Mapping[Attribute, int]) -> Resolved:
     """Turn recorded facts into components that may each be removed or kept; ``values`` are the attributes' own."""
     frozen = list(facts.frozen)
     boxes = merged_boxes(facts, frozen)
+    equations = distinct(facts.equations)
     either = any(len(free_axes(b)) > 1 for b in boxes)
-    columns = _components(facts, boxes, last_free_axis, values, frozen)
+    columns = _components(facts, equations, boxes, last_free_axis, values, frozen)
     return Resolved(
         columns=columns,
-        rows=_components(facts, boxes, first_free_axis, values, frozen) if either else None,
+        rows=_components(facts, equations, boxes, first_free_axis, values, frozen) if either else None,
         cells=_cells(facts, columns.labels),
         boxes=tuple(boxes),
     )
 
 
 def _components(
-    facts: Facts, boxes: list[Box], shrinking: ChooseAxis, values: Mapping[Attribute, int], frozen: list[Frozen]
+    facts: Facts,
+    equations: Sequence[SizeEquation],
+    boxes: list[Box],
+    shrinking: ChooseAxis,
+    values: Mapping[Attribute, int],
+    frozen: list[Frozen],
 ) -> Components:
     frozen = list(frozen)
     ties = list(facts.unified)
     ties += tie_boxes(boxes, shrinking, frozen)
-    ties += tie_equal_sizes(facts.equations, boxes, shrinking, values)
+    ties += tie_equal_sizes(equations, boxes, shrinking, values)
     labels, split = _merge_projections(facts, ties)
     for projection in split:
         frozen.append(Frozen(projection.atoms.ravel(), "lives while anything behind it lives", projection.place))
-    frozen += untrue_sizes(facts.equations, labels, values)
+    frozen += untrue_sizes(equations, labels, values)
     return Components(labels, _first_reasons(labels, frozen), tuple(frozen))
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,9 @@ class _Tracer:
             return Place("", OUTPUT, "")
         frame, source = sys._getframe(1), ""
         while frame is not None:
-            path = Path(frame.f_code.co_filename)
-            if not {"torch", "deploy_prune"} & set(path.parts):
-                parts = path.parts
-                cut = parts.index("site-packages") + 1 if "site-packages" in parts else len(parts) - 1
-                source = f"{'/'.join(parts[cut:])}:{frame.f_lineno}"
+            file = _users_file(frame.f_code.co_filename)
+            if file:
+                source = f"{file}:{frame.f_lineno}"
                 break
             frame = frame.f_back  # type: ignore[assignment]
         return Place(self.stack[-1] if self.stack else "", self.operator, source)
@@ -280,6 +279,15 @@ def plain(output: Any) -> Any:
     if isinstance(output, (list, tuple)):
         return [plain(value) for value in output]
     return plain(vars(output)) if hasattr(output, "__dict__") and not callable(output) else output
+
+
+@cache
+def _users_file(path: str) -> str:
+    """A source file as reports name it, below site-packages or by its last part; empty for torch's and our own."""
+    parts = Path(path).parts
+    if {"torch", "deploy_prune"} & set(parts):
+        return ""
+    return "/".join(parts[parts.index("site-packages") + 1 :]) if "site-packages" in parts else parts[-1]
 
 
 class _Operators(TorchDispatchMode):
