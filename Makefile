@@ -1,6 +1,7 @@
 # make demo   the whole pipeline on embedded real data, on this machine's CPU (fifteen minutes on two cores)
 # make test   the tests
 # make check  format, lint, types, import directions, sizes
+# make zoo    prune every model of the zoo and compare it with its masked original (half an hour on two cores)
 # make bench  measure the demo's dense and pruned network afresh, by a script that shares no code with the package
 # Every target but help creates .venv first and fails when what it runs fails.
 
@@ -14,7 +15,7 @@ export YOLO_OFFLINE := true
 export YOLO_AUTOINSTALL := false
 export YOLO_VERBOSE := false
 
-.PHONY: help demo test check bench
+.PHONY: help demo test check zoo bench
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +32,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py tests/test_sizes.py tests/test_readme.py
+
+zoo: $(VENV)/.dev
+	$(BIN)/python tests/zoo/run.py --json benchmarks/results/zoo/ours.json --again all
 
 bench: $(VENV)/.demo
 	$(BIN)/python benchmarks/measure_again.py $(RUN)

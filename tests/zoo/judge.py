@@ -40,7 +40,8 @@ def judge_result(outcome, case, pruned, plan):
     """Run, verify and train a pruned model; ``plan`` tells the oracle what was removed."""
     outcome.removed_share = 1 - parameters(pruned) / outcome.parameters
     outcome.stage = "eval"
-    run(pruned, case, training=False)
+    with torch.no_grad():
+        run(pruned, case, training=False)
     outcome.stage = "verify"
     started = time.perf_counter()
     errors = verify(case.model, pruned, plan, case.inputs, **case.options)
@@ -56,6 +57,11 @@ def judge_result(outcome, case, pruned, plan):
 
 def parameters(model):
     return sum(p.numel() for p in model.parameters())
+
+
+def tensors_of(model):
+    """Parameters and buffers by name; tied ones by each of their names."""
+    return dict((*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)))
 
 
 def run(model, case, training):

@@ -19,8 +19,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "YOLO_OFFLINE": "true"}
-os.environ |= {"YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false", "HF_HUB_OFFLINE": "1"}
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -31,6 +29,12 @@ from zoo.process import context_for, judge_apart
 
 TOOLS = ("ours", "torch-pruning")
 LIMIT_S = 120.0
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1",
+    "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false",
+}  # fmt: skip
+"""One thread per model, and nothing is fetched."""
 
 
 def arguments():
@@ -124,6 +128,7 @@ def seconds(value):
 
 
 def main():
+    os.environ |= ENVIRONMENT
     options = arguments()
     families, entries = chosen(options.family, options.match)
     outcomes = load(options.json)

@@ -78,7 +78,7 @@ PICTURES = {
     "deit": ("DeiTForImageClassification", VISION),
     "beit": ("BeitForImageClassification", VISION),
     "dinov2": ("Dinov2ForImageClassification", {**VISION, "mlp_ratio": 2}),
-    "siglip": ("SiglipVisionModel", VISION),
+    "siglip": ("SiglipForImageClassification", {"vision_config": VISION}),
     "swin": ("SwinForImageClassification", {
         "image_size": 64, "patch_size": 4, "window_size": 4, "embed_dim": 24, "depths": [2, 2], "num_heads": [2, 4],
     }),
@@ -128,7 +128,9 @@ def look(kind, config):
     if kind.startswith("Detr"):
         stages = {"embedding_size": 16, "hidden_sizes": [24, 32], "depths": [1, 1], "out_features": ["stage2"]}
         config = {**config, "backbone_config": transformers.ResNetConfig(**stages)}
-    return Case(create(kind, **config), {"pixel_values": images(config.get("image_size", 64))})
+    return Case(
+        create(kind, **config), {"pixel_values": images(config.get("vision_config", config).get("image_size", 64))}
+    )
 
 
 def clip():
