@@ -65,9 +65,9 @@ def caption(contents: dict[str, dict]) -> str:
     weaker = sum(o["judged"] != "oracle" for o in outcomes)
     versions = {**first["versions"], **{k: v for c in contents.values() for k, v in c["versions"].items()}}
     text = (
-        f"Right means: a random {first['ratio']:.0%} of every group is removed, at least 20 % of the parameters go, the "
-        "result runs in eval and train mode, has gradients, keeps tied weights tied, and computes what the original "
-        "with zeros in place of the removed weights computes (relative error below 1e-6 in float64)."
+        f"Right means: a random {first['ratio']:.0%} of every group is removed, at least 20 % of the parameters go, "
+        "the result runs in eval and train mode, has gradients, keeps tied weights tied, and computes what the "
+        "original with zeros in place of the removed weights computes (relative error below 1e-6 in float64)."
     )
     if weaker:
         text += f" {weaker} results could not be compared and were only run forward."

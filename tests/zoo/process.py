@@ -17,10 +17,11 @@ LIBRARIES = ["torch", "scipy.optimize", "scipy.sparse.csgraph", "deploy_prune.pr
 """Imported once, by the server from which the processes are forked."""
 
 
-def context_for(families):
-    """Processes that start with what these families import already there."""
+def context_for(families, tool):
+    """Processes that start with what these families and the tool import already there."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*LIBRARIES, *sorted({FAMILIES[family] for family in families})])
+    peer = [] if tool == "ours" else ["torch_pruning"]
+    context.set_forkserver_preload([*LIBRARIES, *peer, *sorted({FAMILIES[family] for family in families})])
     return context
 
 

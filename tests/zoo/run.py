@@ -90,7 +90,7 @@ def conditions(options):
 
 def run_all(todo, families, options, outcomes):
     """Judge what is left, saving after each."""
-    context, facts = context_for(families), conditions(options)
+    context, facts = context_for(families, options.tool), conditions(options)
     task = (options.tool, options.ratio, options.heads, options.limit)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress, ThreadPoolExecutor(options.jobs) as pool:
