@@ -96,6 +96,20 @@ class NormalisedHeads(Projected):
         return attend(self.q_norm(q), self.k_norm(k), v)
 
 
+class PooledHeads(Projected):
+    """Keys of every head through one depthwise convolution over the image (MViT)."""
+
+    def __init__(self):
+        super().__init__(heads=2, head_dim=8, kv_heads=2)
+        self.pool = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8, bias=False)
+
+    def attention(self, q, k, v):
+        b, h, n, d = k.shape
+        k, v = (self.pool(t.reshape(b * h, 4, 4, d).permute(0, 3, 1, 2)) for t in (k, v))
+        k, v = (t.reshape(b, h, d, -1).transpose(2, 3) for t in (k, v))
+        return attend(q, k, v)
+
+
 class ReluAttention(Projected):
     """Linear attention with a kernel that keeps zeros (EfficientViT)."""
 
@@ -191,7 +205,6 @@ class FusedHeadsInnerThree(FusedThreeHeadsInner):
     """(heads, head_dim, 3)."""
 
     def parts(self, y):
-        b, n, _ = y.shape
         y = y.unflatten(2, (self.num_heads, -1, 3)).transpose(1, 2)
         return y[..., 0], y[..., 1], y[..., 2]
 
@@ -293,7 +306,7 @@ class ShapeAttribute(Tokens):
 
 BODIES = (
     SeparateProjections, SoftmaxByHand, EinsumAttention, GroupedQueries, GroupedQueriesInOneOperator, MultiQuery,
-    CosineAttention, NormalisedHeads, ReluAttention, EluAttention, ChannelAttention, RotaryHalves, RotaryPairs,
+    CosineAttention, NormalisedHeads, PooledHeads, ReluAttention, EluAttention, ChannelAttention, RotaryHalves, RotaryPairs,
     RotaryComplex, FusedThreeHeadsInner, FusedHeadsThreeInner, FusedHeadsInnerThree, FusedChunks, RelativePositions,
     ModuleAttention, CrossAttention, ClassToken, ResizedPositions, TokenMixer, ShapeAttribute,
 )  # fmt: skip

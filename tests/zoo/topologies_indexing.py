@@ -7,7 +7,7 @@ from zoo.topologies_parts import Tokens, conv
 
 
 class PickedTokens(Tokens):
-    """The strongest tokens by topk and gather, and by fancy indexing."""
+    """The strongest tokens by topk and fancy indexing."""
 
     def __init__(self):
         super().__init__()
@@ -16,10 +16,32 @@ class PickedTokens(Tokens):
     def forward(self, x):
         x = self.norm1(F.avg_pool2d(x, 4).flatten(2).transpose(1, 2))
         best = self.score(x).squeeze(-1).topk(6, 1).indices
-        a = x[torch.arange(len(x))[:, None], best]
-        b = x.gather(1, best.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
-        y = self.down(F.gelu(self.up(a + b)))
+        y = self.down(F.gelu(self.up(x[torch.arange(len(x))[:, None], best])))
         return y.transpose(1, 2)[..., None]
+
+
+class GatheredTokens(Tokens):
+    """The same by gather, with an index as wide as an attribute says."""
+
+    def __init__(self):
+        super().__init__()
+        self.score, self.a, self.b, self.width = nn.Linear(16, 1), nn.Linear(16, 20), nn.Linear(20, 16), 20
+
+    def mix(self, x):
+        best = self.score(x).squeeze(-1).topk(16, 1).indices
+        return self.b(F.relu(self.a(x)).gather(1, best.unsqueeze(-1).expand(-1, -1, self.width)))
+
+
+class PickedByNumber(nn.Module):
+    """One channel gates all others: those before it are counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = conv(16, 24), conv(24, 16)
+
+    def forward(self, x):
+        x = self.a(x)
+        return self.b(x * x[:, 5].sigmoid().unsqueeze(1))
 
 
 class PickedChannels(nn.Module):
@@ -81,14 +103,15 @@ class ScatteredRows(Tokens):
 
     def __init__(self):
         super().__init__()
-        self.a, self.b = nn.Linear(16, 20), nn.Linear(20, 16)
+        self.a, self.b, self.c = (nn.Linear(16, 20) for _ in range(3))
+        self.out = nn.Linear(20, 16)
 
     def mix(self, x):
-        y = self.a(x)
+        y, z = self.b(x), self.c(x)[:, :8]
         rows = torch.arange(0, 16, 2)
-        out = torch.zeros_like(y).index_add(1, rows, y[:, 8:])
-        where = (rows + 1)[None, :, None].expand(len(x), -1, y.shape[-1])
-        return self.b(out.scatter_add(1, where, y[:, :8]))
+        out = self.a(x).index_add(1, rows, y[:, 8:])
+        where = (rows + 1)[None, :, None].expand(len(x), -1, z.shape[-1])
+        return self.out(out.scatter_add(1, where, z))
 
 
 class WrittenRows(Tokens):
@@ -146,27 +169,35 @@ class Regions(nn.Module):
             torch.eye(2, 3, dtype=y.dtype).expand(len(y), 2, 3), (len(y), 1, 6, 6), align_corners=False
         )
         y = F.grid_sample(y, grid, align_corners=False)
-        return self.out(y + self.table(torch.arange(len(y)) % 8)[..., None, None])
+        return self.out(y + self.table((5 * torch.arange(len(y)) + 2) % 8)[..., None, None])
 
 
 class Distances(Tokens):
-    """Soft assignment of tokens to codewords by their distance."""
+    """How near tokens are to codewords."""
 
     def __init__(self):
         super().__init__()
-        self.reduce, self.codes, self.back = (
-            nn.Linear(16, 12, bias=False),
-            nn.Parameter(torch.randn(10, 12)),
-            nn.Linear(12, 16),
-        )
+        self.reduce, self.codes = nn.Linear(16, 12, bias=False), nn.Parameter(torch.randn(10, 12))
+        self.back = nn.Linear(10, 16)
 
     def mix(self, x):
         x = self.reduce(x)
         near = (-torch.cdist(x, self.codes.expand(len(x), -1, -1))).exp()
-        return self.back(near @ self.codes)
+        return self.back(near)
+
+
+class FourierMixing(nn.Module):
+    """A transform over the channels (FNet): they must all stay, those behind it need not."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = conv(16, 20), conv(20, 24), conv(24, 16)
+
+    def forward(self, x):
+        return self.out(self.b(torch.fft.fft(self.a(x), dim=1).real))
 
 
 BODIES = (
-    PickedTokens, PickedChannels, OrderedChannels, RolledChannels, WrittenInPlace, WrittenRows, ScatteredRows, IndexedTokens, Frequencies, Regions,
-    Distances,
+    PickedTokens, GatheredTokens, PickedByNumber, FourierMixing, PickedChannels, OrderedChannels, RolledChannels,
+    WrittenInPlace, WrittenRows, ScatteredRows, IndexedTokens, Frequencies, Regions, Distances,
 )  # fmt: skip

@@ -100,6 +100,35 @@ class UnitLength(nn.Module):
         return self.b(x).permute(0, 3, 1, 2)
 
 
+class Lengths(nn.Module):
+    """The length of every channel's map as a gate from another layer, and one length that no channel may leave."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.out = conv(16, 20), nn.Linear(20, 12), conv(16, 10), conv(12, 16)
+        self.d = conv(16, 12)
+
+    def forward(self, x):
+        gate = self.b(self.a(x).norm(dim=(2, 3))).sigmoid()
+        size = self.c(x).sigmoid().norm(dim=1, keepdim=True)
+        return self.out(self.d(x) * gate[..., None, None] / size)
+
+
+class ResponseNorm(nn.Module):
+    """Global response normalisation (ConvNeXt v2): lengths over their mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(16, 24), nn.Linear(24, 16)
+        self.gamma, self.beta = nn.Parameter(torch.rand(24)), nn.Parameter(torch.rand(24))
+
+    def forward(self, x):
+        x = F.gelu(self.a(x.permute(0, 2, 3, 1)))
+        g = x.norm(p=2, dim=(1, 2), keepdim=True)
+        g = g / (g.mean(-1, keepdim=True) + 1e-6)
+        return self.b(x + self.gamma * (x * g) + self.beta).permute(0, 3, 1, 2)
+
+
 class FrozenBatchNorm(nn.Module):
     """Statistics and scale are buffers (detection backbones)."""
 
@@ -155,5 +184,5 @@ class PerChannelActivations(nn.Module):
 
 BODIES = (
     GroupNorms, LayerScale, GroupNormAfterConcat, ChannelsFirstLayerNorm, RootMeanSquare, WeightNorm, SpectralNorm,
-    UnitLength, FrozenBatchNorm, InstanceNorms, WeightStandardised, PerChannelActivations,
+    UnitLength, Lengths, ResponseNorm, FrozenBatchNorm, InstanceNorms, WeightStandardised, PerChannelActivations,
 )  # fmt: skip

@@ -229,11 +229,23 @@ class SeparateHalves(nn.Module):
 class StackAndUnbind(nn.Module):
     def __init__(self):
         super().__init__()
-        self.a, self.out = nn.Conv2d(16, 36, 1), conv(12, 16)
+        self.a, self.out, self.width = nn.Conv2d(16, 36, 1), conv(12, 16), 12
 
     def forward(self, x):
-        first, second, third = self.a(x).unflatten(1, (3, -1)).unbind(1)
+        first, second, third = self.a(x).unflatten(1, (-1, self.width)).unbind(1)
         return self.out(torch.stack([first.sigmoid() * second, third], -1).mean(-1))
+
+
+class SeparateThirds(nn.Module):
+    """Parts by unbind that never meet; an attribute says how wide they are, the code how many."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.width, self.out = nn.Conv2d(16, 24, 1), 8, conv(24, 16)
+
+    def forward(self, x):
+        first, second, third = self.a(x).unflatten(1, (-1, self.width)).unbind(1)
+        return self.out(torch.cat([first, third.relu(), second.tanh()], 1))
 
 
 class RepeatedChannels(nn.Module):
@@ -251,7 +263,5 @@ class RepeatedChannels(nn.Module):
 BODIES = (
     Shuffle, PixelShuffle, Flatten, Rearranged, ShuffleModule, PixelUnshuffle, SpaceToDepth, FlattenChannelsLast,
     GroupStatistics, SplitAttention, SelectiveKernels, SoftmaxGate, WindowPartition, UnfoldedPatches,
-    InterleavedPairs,
-    ComplexPairs,
-    SeparateHalves, StackAndUnbind, RepeatedChannels,
+    InterleavedPairs, ComplexPairs, SeparateHalves, SeparateThirds, StackAndUnbind, RepeatedChannels,
 )  # fmt: skip

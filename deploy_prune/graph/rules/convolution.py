@@ -48,10 +48,12 @@ def _convolve(call: Call, data: Value, weight: Value, bias: Value | None, groups
         tie_contracted(facts, data, channel, weight, in_axis)
         out = weight.block_at(out_axis)
     else:
-        out = _grouped(facts, data.block_at(channel), weight, groups, transposed)
+        block = data.block_at(channel)
+        inputs = facts.project(block, [channel]) if block is not None else None
+        out = _grouped(facts, inputs, weight, groups, transposed)
     blocks = [facts.project(b, [a for a in b.axes if a < channel]) for b in data.blocks if min(b.axes) < channel]
     if out is not None:
-        blocks.append(replace(out, axes=(channel,), atoms=out.atoms.ravel()))
+        blocks.append(replace(out, axes=(channel,), atoms=out.atoms))
     result = Value(call.shape, tuple(sorted(blocks, key=lambda b: b.axes))).without_single_axes()
     if not isinstance(bias, Value):
         return result
@@ -74,7 +76,7 @@ def _grouped(facts: Facts, data: Block | None, weight: Value, groups: int, trans
         facts.box(long.atoms.reshape(groups, -1), fixed={0})
     if transposed:
         if data is not None:
-            facts.unify(data.atoms.ravel(), long.atoms)
+            facts.unify(data.atoms, long.atoms)
         if short is None:
             return long
         spread = np.tile(short.atoms, groups)
@@ -83,7 +85,7 @@ def _grouped(facts: Facts, data: Block | None, weight: Value, groups: int, trans
     if data is None:
         facts.freeze(weight.atoms(), "is a grouped convolution over channels that are no parameter's")
         return long
-    per_group = data.atoms.ravel().reshape(groups, -1)
+    per_group = data.atoms.reshape(groups, -1)
     if short is None:
         outputs = long.atoms.reshape(groups, -1)
         facts.unify(np.broadcast_to(per_group, outputs.shape), outputs)

@@ -49,12 +49,13 @@ def length(call: Call) -> list[Value]:
     order = call.args[1]
     if isinstance(order, (int, float)) and order <= 0:
         return _reduce(call, _axes(call, 2), _mixed(f"a norm of order {order} depends on the number of entries"))
-    return _reduce(call, _axes(call, 2), summed)
+    lengths = _reduce(call, _axes(call, 2), summed)
+    return [Value(v.shape, tuple(replace(b, square=b.zero) for b in v.blocks)) for v in lengths]
 
 
 @rule("mean")
 def mean(call: Call) -> list[Value]:
-    """Over a tracked axis a mean depends on how many there are; that of squares is a norm's statistic and may."""
+    """Over a tracked axis a mean depends on how many there are; that of squares or lengths is a norm's statistic."""
 
     def drop(facts: Facts, value: Value, axis: int) -> Value:
         block = value.block_at(axis)
