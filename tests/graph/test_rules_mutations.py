@@ -94,7 +94,7 @@ def passes(body):
         graph = DependencyGraph().build_dependency(model, IMAGES)
         removed = {}
         for group in graph.units.groups:
-            count = int(group.width * chance.uniform(0.2, 0.7))
+            count = max(1, int(group.width * chance.uniform(0.2, 0.7)))
             removed[group.name] = [chance.choice(group.width, count, replace=False) for _ in range(group.rows)]
         plan = graph.make_plan(removed)
         verify(model, apply_plan(model, plan), plan, IMAGES)
