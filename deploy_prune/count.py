@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from deploy_prune.graph.calling import Inputs, call_model
 from deploy_prune.graph.preserve import preserved
-from deploy_prune.graph.trace import Inputs, call_model
 
 Shape = Sequence[int]
 

@@ -6,13 +6,10 @@ A ``TorchDispatchMode`` sees every ATen operator of an eager run, so any Python 
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,16 +20,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from deploy_prune.errors import ForwardError
-from deploy_prune.graph.attributes import Attribute, TracedInt, hear_comparisons
+from deploy_prune.graph.attributes import Attribute, hear_comparisons
+from deploy_prune.graph.calling import Inputs, alternative_forwards, call_model, plain, users_file
 from deploy_prune.graph.preserve import enter_mode, heard_functionals, preserved, trace_attributes
 from deploy_prune.graph.rules import RULES, Call
 from deploy_prune.graph.rules.elementwise import elementwise
 from deploy_prune.graph.sizes import observe
 from deploy_prune.graph.values import Facts, Place, Value
-
-Inputs = Any
-"""A tensor, a tuple or list of positional arguments, or a dict of keyword arguments."""
-
 
 OUTPUT = "output"
 """Stands for an operator where the model's result is handed back."""
@@ -44,13 +38,6 @@ class Trace:
 
     facts: Facts
     attributes: dict[Attribute, int] = field(default_factory=dict)
-
-
-def call_model(model: Callable[..., Any], inputs: Inputs) -> Any:
-    """``model(*inputs)`` for tuples and lists, ``model(**inputs)`` for dicts, else ``model(inputs)``."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
 
 def trace(
@@ -160,7 +147,7 @@ class _Tracer:
             return Place("", OUTPUT, "")
         frame, source = sys._getframe(1), ""
         while frame is not None:
-            file = _users_file(frame.f_code.co_filename)
+            file = users_file(frame.f_code.co_filename)
             if file:
                 source = f"{file}:{frame.f_lineno}"
                 break
@@ -246,48 +233,6 @@ def operator_name(function: Any) -> str:
     if not name.startswith("__"):
         name = name.rstrip("_")
     return name if function.namespace in {"aten", "prims"} else f"{function.namespace}.{name}"
-
-
-def alternative_forwards(module: nn.Module) -> list[Callable[..., Any]]:
-    """Other forwards of a module (``forward_split`` beside ``forward``), to be heard as well.
-
-    Only those of the same signature that read an integer attribute which ``forward`` does not read: whoever switches
-    to them (exporters do) needs that attribute right.
-    """
-    kind = type(module)
-    code = getattr(kind.forward, "__code__", None)
-    attributes = {k for k, v in module.__dict__.items() if isinstance(v, TracedInt)}
-    if code is None or not attributes:
-        return []
-    unread = attributes - set(code.co_names)
-    found = []
-    for name in dir(kind) if unread else ():
-        other = getattr(kind, name) if name.startswith("forward_") else None
-        if inspect.isfunction(other) and unread & set(other.__code__.co_names):
-            own, expected = inspect.signature(other).parameters, inspect.signature(kind.forward).parameters
-            if list(own) == list(expected):
-                found.append(getattr(module, name))
-    return found
-
-
-def plain(output: Any) -> Any:
-    """Nested output objects as dicts, lists and tuples: mappings of any class, dataclasses, objects of attributes."""
-    if isinstance(output, torch.Tensor) or output is None:
-        return output
-    if isinstance(output, Mapping):
-        return {key: plain(value) for key, value in output.items()}
-    if isinstance(output, (list, tuple)):
-        return [plain(value) for value in output]
-    return plain(vars(output)) if hasattr(output, "__dict__") and not callable(output) else output
-
-
-@cache
-def _users_file(path: str) -> str:
-    """A source file as reports name it, below site-packages or by its last part; empty for torch's and our own."""
-    parts = Path(path).parts
-    if {"torch", "deploy_prune"} & set(parts):
-        return ""
-    return "/".join(parts[parts.index("site-packages") + 1 :]) if "site-packages" in parts else parts[-1]
 
 
 class _Operators(TorchDispatchMode):

@@ -8,23 +8,28 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from deploy_prune.errors import InputError
+from deploy_prune.errors import InputError, PlanError
+from deploy_prune.graph.calling import Inputs
 from deploy_prune.graph.grouping import Axis
-from deploy_prune.graph.trace import Inputs, Trace, trace
+from deploy_prune.graph.trace import Trace, trace
 from deploy_prune.graph.units import FrozenGroup, Units, find_units
+from deploy_prune.pruner.branches import Branch, find_branches
 from deploy_prune.pruner.group import Dependency, Group, Node, is_out_axis
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.progress import Masks, Progress
 from deploy_prune.pruner.pruning_func import BasePruningFunc
-from deploy_prune.pruner.registry import Registry
+from deploy_prune.pruner.registry import LayerFunctions
 
 History = list[tuple[str, bool, list[int]]]
-"""Layer, whether its output channels went (else its input channels), and which, counted in the dense model."""
+"""Layer, whether its output channels went (else its input channels), and which, counted in the dense model.
+
+A branch that went has the name of its module and no channels.
+"""
 
 __all__ = ["Dependency", "DependencyGraph", "Group", "History", "Node", "is_out_axis"]
 
 
-class DependencyGraph:
+class DependencyGraph(LayerFunctions):
     """Which parameter slices of a model live and die together.
 
     Example::
@@ -40,7 +45,7 @@ class DependencyGraph:
     progress: Progress
 
     def __init__(self) -> None:
-        self._registry = Registry()
+        super().__init__()
         self._history: History = []
 
     def build_dependency(
@@ -70,6 +75,7 @@ class DependencyGraph:
             verbose: accepted; what could not be analysed is in ``frozen`` and ``units.unknown``, not on the screen.
         """
         self.model = model
+        self._run = (example_inputs, forward_fn)
         for kind, pruner in (customized_pruners or {}).items():
             self.register_customized_layer(kind, pruner)
         self.trace = trace(model, example_inputs, forward_fn=forward_fn, output_transform=output_transform)
@@ -93,33 +99,6 @@ class DependencyGraph:
     def frozen(self) -> tuple[FrozenGroup, ...]:
         """What may not be removed, with reasons."""
         return self.units.frozen
-
-    def register_customized_layer(self, layer_type_or_instance: Any, layer_pruner: BasePruningFunc) -> None:
-        """Let ``layer_pruner`` cut a type of layer, or one layer, that holds parameters of its own.
-
-        Which indices go is found without it; it is called with them where surgery would have sliced the tensors.
-        """
-        self._registry.add(layer_type_or_instance, layer_pruner)
-
-    def get_pruner_of_module(self, module: Any) -> BasePruningFunc | None:
-        """The pruning function of a module: the customised one of it or of its type, else that of ``PrunerBox``."""
-        return self._registry.pruner(module)
-
-    def get_out_channels(self, module_or_node: Any) -> int | None:
-        """Number of a layer's output channels, None where it has none of its own."""
-        return self._registry.channels(_module(module_or_node), out=True)
-
-    def get_in_channels(self, module_or_node: Any) -> int | None:
-        """Number of a layer's input channels, None where it has none of its own."""
-        return self._registry.channels(_module(module_or_node), out=False)
-
-    def is_out_channel_pruning_fn(self, fn: Any) -> bool:
-        """Whether a pruning function removes output channels."""
-        return self._registry.prunes_out(fn)
-
-    def is_in_channel_pruning_fn(self, fn: Any) -> bool:
-        """Whether a pruning function removes input channels; of a norm it is the one that removes its outputs."""
-        return self._registry.prunes_in(fn)
 
     def node(self, parameter: str) -> tuple[Node, str]:
         """The owner of a parameter, and the parameter's own name."""
@@ -160,6 +139,8 @@ class DependencyGraph:
             sides = [self.dependency((s.parameter, s.axis)) for s in unit_group.slices]
             names = {s.parameter for s in unit_group.slices}
             if unit_group.kind not in kinds or names & self._ignored_params:
+                continue
+            if not self.progress.group(unit_group.name).width:  # it went with its branch
                 continue
             if any(d.out and d.target.module in ignored for d in sides):
                 continue
@@ -235,37 +216,54 @@ class DependencyGraph:
     @property
     def plan(self) -> Plan:
         """The plan of all removals so far: from the model as it was analysed to the model as it is now."""
-        return self.progress.plan
+        return self.progress.plan or self.make_plan({})
 
     def check_pruning_group(self, group: Group) -> bool:
         """Whether removing the group's units leaves at least one of each kind."""
         return all(mask.sum() < mask.size for mask in self.progress.gone_with(group.masks))
 
-    def make_plan(self, removed: Mapping[str, Any]) -> Plan:
-        """The plan that removes units ``removed[group]`` from the model as it is now.
+    def find_branches(self) -> tuple[Branch, ...]:
+        """Modules of the model as it is now that may become their shortcuts, the outer ones first."""
+        example_inputs, forward_fn = self._run
+        return find_branches(self.model, self.units, example_inputs, forward_fn=forward_fn)
+
+    def make_plan(self, removed: Mapping[str, Any], branches: Collection[str] = ()) -> Plan:
+        """The plan that removes units ``removed[group]`` and whole branches from the model as it is now.
 
         Args:
             removed: indices of units, one vector for all rows of a group alike or an array (rows, k).
+            branches: names of :meth:`find_branches`.
 
         Raises:
-            PlanError: see :func:`deploy_prune.pruner.plan.make_plan`.
+            PlanError: a branch that is none; else see :func:`deploy_prune.pruner.plan.make_plan`.
         """
-        return self.progress.step(self.model, self._masks(removed))[0]
+        return self.progress.step(self.model, self._masks(removed), self._checked(branches))[0]
 
-    def prune(self, removed: Mapping[str, Any]) -> Plan:
-        """Remove units ``removed[group]`` from the model in place; returns the plan of this step."""
-        return self.remove(self._masks(removed))
+    def prune(self, removed: Mapping[str, Any], branches: Collection[str] = ()) -> Plan:
+        """Remove what :meth:`make_plan` would from the model in place; returns the plan of this step."""
+        return self.remove(self._masks(removed), branches=self._checked(branches))
+
+    def _checked(self, branches: Collection[str]) -> Collection[str]:
+        found = [b.name for b in self.find_branches()] if branches else []
+        for name in branches:
+            if name not in found:
+                shown = f"its branches are {', '.join(found[:8])}" if found else "it has none"
+                raise PlanError(f"{name!r} is no branch of the model that may go; {shown}")
+        return branches
 
     def _masks(self, removed: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return {name: self.progress.mask(name, units) for name, units in removed.items()}
 
-    def remove(self, asked: Masks, root: Axis | None = None, record_history: bool = True) -> Plan:
-        """Remove masked units from the model in place; ``root`` is the axis that the history names."""
-        step, dense = self.progress.step(self.model, asked)
+    def remove(
+        self, asked: Masks, root: Axis | None = None, record_history: bool = True, branches: Collection[str] = ()
+    ) -> Plan:
+        """Remove masked units and branches from the model in place; ``root`` is the axis that the history names."""
+        step, dense = self.progress.step(self.model, asked, branches)
         self._registry.apply(self.model, step)
         if record_history:
             parts = [asked] if root else [{name: mask} for name, mask in asked.items()]
             self._history += [self._entry(part, root) for part in parts]
+            self._history += [(branch, False, []) for branch in branches]
         self.progress.advance(self.model, asked, dense)
         return step
 
@@ -286,14 +284,14 @@ class DependencyGraph:
     def load_pruning_history(self, pruning_history: Iterable[Sequence[Any]]) -> None:
         """Repeat a history on a model like the one that it tells of, in one step."""
         asked: dict[str, np.ndarray] = {}
-        for name, out, idxs in pruning_history:
+        history = list(pruning_history)
+        branches = [name for name, out, idxs in history if not out and not idxs]
+        for name, out, idxs in history:
+            if not idxs:
+                continue
             parameter, bracket, axis = name.partition("[")
             where = (parameter, int(axis[:-1])) if bracket else self._axis_of(self._modules[name], out)
             for group, mask in self.progress.at_dense(where, idxs).items():
                 asked[group] = asked[group] | mask if group in asked else mask
-        self.remove(asked, record_history=False)
-        self._history += [(name, bool(out), list(idxs)) for name, out, idxs in pruning_history]
-
-
-def _module(module_or_node: Any) -> Any:
-    return module_or_node.module if isinstance(module_or_node, Node) else module_or_node
+        self.remove(asked, record_history=False, branches=self._checked(branches))
+        self._history += [(name, bool(out), list(idxs)) for name, out, idxs in history]

@@ -8,11 +8,13 @@ mistake. A run of the masked original *records* the widths that it computes with
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -65,9 +67,14 @@ for _name, _compute in {
 
 
 class Widths:
-    """What one run computed with, in order; ``replaying`` hands it out again."""
+    """What one run computed with, in order; ``replaying`` hands it out again.
 
-    def __init__(self) -> None:
+    Args:
+        branches: modules of the recorded model that the other one does not have: nothing is recorded in them.
+    """
+
+    def __init__(self, branches: Iterable[nn.Module] = ()) -> None:
+        self._branches = tuple(branches)
         self._shapes: list[tuple[int, ...]] = []
         self._scales: list[int] = []
         self._means: list[int] = []
@@ -75,7 +82,15 @@ class Widths:
     @contextmanager
     def recording(self) -> Iterator[None]:
         """The masked original runs within."""
-        with heard_functionals(), _Operators(self._means, None), _Functions(self._shapes, self._scales, None):
+        lists: tuple[list[Any], ...] = (self._shapes, self._scales, self._means)
+        with ExitStack() as stack:
+            stack.enter_context(heard_functionals())
+            stack.enter_context(_Operators(self._means, None))
+            stack.enter_context(_Functions(self._shapes, self._scales, None))
+            for branch in self._branches:
+                marks: list[int] = []
+                stack.callback(branch.register_forward_pre_hook(partial(_remember, lists, marks)).remove)
+                stack.callback(branch.register_forward_hook(partial(_forget, lists, marks)).remove)
             yield
 
     @contextmanager
@@ -84,6 +99,15 @@ class Widths:
         functions = _Functions([], [], (iter(self._shapes), iter(self._scales)))
         with heard_functionals(), _Operators([], iter(self._means)), functions:
             yield
+
+
+def _remember(lists: tuple[list[Any], ...], marks: list[int], *_: Any) -> None:
+    marks[:] = map(len, lists)
+
+
+def _forget(lists: tuple[list[Any], ...], marks: list[int], *_: Any) -> None:
+    for recorded, mark in zip(lists, marks, strict=True):
+        del recorded[mark:]
 
 
 class _Functions(TorchFunctionMode):

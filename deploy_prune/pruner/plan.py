@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ import numpy as np
 from torch import nn
 
 from deploy_prune.errors import InputError, PlanError
-from deploy_prune.graph.attributes import Attribute, AxisSize, Operation, attributes_in, evaluate, solve_for
+from deploy_prune.graph.attributes import Attribute
 from deploy_prune.graph.boxes import is_full
 from deploy_prune.graph.units import UnitGroup, Units
-from deploy_prune.graph.values import Atoms
+from deploy_prune.pruner.branches import groups_within, lies_within, outermost
+from deploy_prune.pruner.solving import solve_attributes
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -46,20 +47,32 @@ class AttributeChange:
 
 
 @dataclass(frozen=True)
+class Renumbering:
+    """A buffer of positions into an axis that loses ``removed``: each entry counts what is left before it."""
+
+    buffer: str
+    removed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What pruning does to a model.
 
     Attributes:
-        widths: kept units per group (groups that stay whole included).
+        widths: kept units per group (groups that stay whole included; 0 where they go with a branch).
         cuts: one entry per parameter axis that loses indices.
         attributes: attribute values after pruning, where they change.
         architecture: :func:`architecture_hash` of the model that the plan was made for.
+        branches: modules that become their shortcut; nothing inside them is in ``cuts`` and ``attributes``.
+        renumberings: buffers that hold positions into an axis that loses indices.
     """
 
     widths: Mapping[str, int]
     cuts: tuple[AxisCut, ...]
     attributes: tuple[AttributeChange, ...]
     architecture: str
+    branches: tuple[str, ...] = ()
+    renumberings: tuple[Renumbering, ...] = ()
 
     def save(self, path: Path | str) -> Path:
         """Write ``plan.json``, whole or not at all."""
@@ -87,6 +100,8 @@ class Plan:
             cuts=tuple(AxisCut(c["parameter"], c["axis"], c["size"], tuple(c["kept"])) for c in content["cuts"]),
             attributes=tuple(AttributeChange(a["module"], tuple(a["path"]), a["value"]) for a in content["attributes"]),
             architecture=content["architecture"],
+            branches=tuple(content["branches"]),
+            renumberings=tuple(Renumbering(r["buffer"], tuple(r["removed"])) for r in content["renumberings"]),
         )
 
     @property
@@ -101,24 +116,35 @@ def architecture_hash(model: nn.Module) -> str:
     return hashlib.sha256(repr(sorted(tensors.items())).encode()).hexdigest()
 
 
-def make_plan(model: nn.Module, units: Units, removed: Mapping[str, Any], attributes: Mapping[Attribute, int]) -> Plan:
-    """The plan that removes units ``removed[group]`` (integer indices into the group) from a model.
+def make_plan(
+    model: nn.Module,
+    units: Units,
+    removed: Mapping[str, Any],
+    attributes: Mapping[Attribute, int],
+    branches: Collection[str] = (),
+) -> Plan:
+    """The plan that removes units ``removed[group]`` (integer indices into the group), and branches, from a model.
 
     Args:
         model: the model that ``units`` describes.
         units: its dependency structure.
         removed: group name -> indices of the units to remove; groups not named stay whole.
         attributes: values of all traced attributes before pruning.
+        branches: names of :func:`~deploy_prune.pruner.branches.find_branches`; what is removed inside them goes anyway.
 
     Raises:
         PlanError: an unknown group, an index outside it, a group left without units, or a size in the code that no
             attribute value can satisfy.
     """
     alive = np.ones(units.facts.count, bool)
-    widths = {g.name: g.width for g in units.groups}
+    branches = outermost(branches)
+    inside = {name for branch in branches for name in groups_within(units, branch)}
+    widths = {g.name: 0 if g.name in inside else g.width for g in units.groups}
     for name, indices in removed.items():
         if name not in widths:
             raise PlanError(f"unknown group {name!r}; the model's groups are {', '.join(list(widths)[:8])}, …")
+        if name in inside:
+            continue
         group = units.group(name)
         gone = _checked(group, np.asarray(indices, dtype=np.int64))
         dead = np.zeros(int(group.labels.max()) + 1, bool)
@@ -130,10 +156,26 @@ def make_plan(model: nn.Module, units: Units, removed: Mapping[str, Any], attrib
     cuts = []
     for (parameter, axis), atoms in units.axes.items():
         kept = np.flatnonzero(alive[atoms])
-        if len(kept) < len(atoms):
+        if len(kept) < len(atoms) and not lies_within(parameter, branches):
             cuts.append(AxisCut(parameter, axis, len(atoms), tuple(kept.tolist())))
-    changes = _solve_attributes(units, alive, attributes)
-    return Plan(widths, tuple(cuts), changes, architecture_hash(model))
+    changes = [
+        AttributeChange(attribute.module, attribute.path, value)
+        for attribute, value in solve_attributes(units.facts, alive, attributes).items()
+        if not lies_within(attribute.module, branches)
+    ]
+    renumbered = [r for r in _renumberings(units, alive) if not lies_within(r.buffer, branches)]
+    return Plan(widths, tuple(cuts), tuple(changes), architecture_hash(model), branches, tuple(renumbered))
+
+
+def _renumberings(units: Units, alive: np.ndarray) -> list[Renumbering]:
+    """Buffers of positions into axes that lose indices."""
+    owner = {int(atoms[0]): name for (name, _), atoms in units.axes.items()}
+    gone = {
+        owner[int(p.index[0])]: tuple(np.flatnonzero(~alive[p.source]).tolist())
+        for p in units.facts.positions
+        if int(p.index[0]) in owner
+    }
+    return [Renumbering(name, removed) for name, removed in gone.items() if removed]
 
 
 def _checked(group: UnitGroup, indices: np.ndarray) -> np.ndarray:
@@ -162,41 +204,3 @@ def _check_complete(units: Units, alive: np.ndarray) -> None:
     for projection in units.facts.projections:
         if (alive[projection.atoms] != alive[projection.rows].any(axis=1)).any():
             raise PlanError(f"the removals leave nothing behind an index in {projection.place}; keep one unit more")
-
-
-def _solve_attributes(
-    units: Units, alive: np.ndarray, attributes: Mapping[Attribute, int]
-) -> tuple[AttributeChange, ...]:
-    """Attribute values that make every size equation true on the pruned model."""
-
-    def size(atoms: Atoms, axis: int) -> int:
-        return int(alive[atoms].sum(axis=axis).max())
-
-    def axis_size(axis: AxisSize) -> int:
-        return size(axis.atoms, axis.axis)
-
-    values = dict(attributes)
-    solved: set[Attribute] = set()
-    waiting = sorted(units.facts.equations, key=lambda e: isinstance(e.expression, Operation))
-    while True:
-        solvable = [e for e in waiting if len(attributes_in(e.expression) - solved) == 1]
-        if not solvable:
-            break
-        for equation in solvable:
-            target = size(equation.atoms, equation.axis)
-            for unknown in attributes_in(equation.expression) - solved:
-                if evaluate(equation.expression, values, axis_size) != target:
-                    value = solve_for(equation.expression, unknown, target, values, axis_size)
-                    values[unknown] = -1 if value is None else value
-                solved.add(unknown)
-    for equation in waiting:
-        target = size(equation.atoms, equation.axis)
-        if evaluate(equation.expression, values, axis_size) != target:
-            raise PlanError(f"no attribute value gives the size {target} that the code expects in {equation.place}")
-    for one, other in units.facts.comparisons:
-        for attribute, size_of in ((one, other), (other, one)):
-            if isinstance(attribute, Attribute) and attribute not in solved:
-                values[attribute] = evaluate(size_of, values, axis_size)
-                solved.add(attribute)
-    changed = sorted((a for a in solved if values[a] != attributes[a]), key=str)
-    return tuple(AttributeChange(a.module, a.path, values[a]) for a in changed)

@@ -6,7 +6,7 @@ of two plans from there, and nothing is traced again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from deploy_prune.errors import PlanError
 from deploy_prune.graph.attributes import Attribute
 from deploy_prune.graph.grouping import Axis, Slices
 from deploy_prune.graph.units import UnitGroup, Units
+from deploy_prune.pruner.branches import lies_within
 from deploy_prune.pruner.plan import Plan, architecture_hash, make_plan
 
 Masks = Mapping[str, np.ndarray]
@@ -61,14 +62,14 @@ class Progress:
         attributes: its traced attribute values.
 
     Attributes:
-        plan: from the dense model to the model as it is now.
+        plan: from the dense model to the model as it is now; None while nothing is removed.
     """
 
     def __init__(self, model: nn.Module, units: Units, attributes: Mapping[Attribute, int]) -> None:
         self._units = units
         self._attributes = attributes
         self._dense_architecture = self._architecture = architecture_hash(model)
-        self.plan = make_plan(model, units, {}, attributes)
+        self.plan: Plan | None = None
         self._gone = {g.name: np.zeros((g.rows, g.width), bool) for g in units.groups}
         self._alive: dict[Axis, np.ndarray] = {}
         self._now: dict[str, GroupNow] = {}
@@ -77,6 +78,10 @@ class Progress:
         for group in units.groups:
             for s in group.slices:
                 self._on_axis.setdefault((s.parameter, s.axis), []).append(group.name)
+
+    @property
+    def _branches(self) -> tuple[str, ...]:
+        return self.plan.branches if self.plan else ()
 
     def group(self, name: str) -> GroupNow:
         """A group as it is now.
@@ -87,7 +92,7 @@ class Progress:
         if name not in self._dense:
             raise PlanError(f"unknown group {name!r}; the model's groups are {', '.join(list(self._dense)[:8])}, …")
         if name not in self._now:
-            self._now[name] = _living(self._dense[name], self._alive)
+            self._now[name] = _living(self._dense[name], self._alive, self._branches)
         return self._now[name]
 
     def units_now(self, name: str, mask: np.ndarray) -> np.ndarray:
@@ -169,15 +174,16 @@ class Progress:
             idxs = (np.cumsum(alive) - 1)[[i for i in idxs if alive[i]]].tolist()
         return self.at(axis, idxs)
 
-    def step(self, model: nn.Module, asked: Masks) -> tuple[Plan, Plan]:
-        """Plans that remove the asked units and all that went before: from the model as it is now, from the dense one.
+    def step(self, model: nn.Module, asked: Masks, branches: Collection[str] = ()) -> tuple[Plan, Plan]:
+        """Plans that remove what is asked and all that went before: from the model as it is now, from the dense one.
 
         Raises:
             PlanError: see :func:`~deploy_prune.pruner.plan.make_plan`.
         """
         gone = {name: mask | asked.get(name, False) for name, mask in self._gone.items()}
         removed = {name: _equal_rows(mask) for name, mask in gone.items() if mask.any()}
-        dense = make_plan(model, self._units, removed, self._attributes)
+        gone_branches = self._branches
+        dense = make_plan(model, self._units, removed, self._attributes, {*gone_branches, *branches})
         cuts = []
         for cut in dense.cuts:
             alive = self._alive.get((cut.parameter, cut.axis))
@@ -187,7 +193,8 @@ class Progress:
                 kept = (np.cumsum(alive) - 1)[list(cut.kept)]
                 cuts.append(replace(cut, size=size, kept=tuple(kept.tolist())))
         dense = replace(dense, architecture=self._dense_architecture)
-        return replace(dense, cuts=tuple(cuts), architecture=self._architecture), dense
+        fresh = tuple(b for b in dense.branches if b not in gone_branches)
+        return replace(dense, cuts=tuple(cuts), architecture=self._architecture, branches=fresh), dense
 
     def advance(self, model: nn.Module, asked: Masks, dense: Plan) -> None:
         """Take note that the asked units are gone from the model, which now is as ``dense`` leaves it."""
@@ -217,9 +224,12 @@ def _equal_rows(mask: np.ndarray) -> np.ndarray:
     return np.stack(filled) if len(filled) > 1 else filled[0]
 
 
-def _living(group: UnitGroup, alive: Mapping[Axis, np.ndarray]) -> GroupNow:
-    """The group without what is dead on its axes."""
-    tables = [(s, alive[axis][s.indices]) for s in group.slices if (axis := (s.parameter, s.axis)) in alive]
+def _living(group: UnitGroup, alive: Mapping[Axis, np.ndarray], branches: Collection[str]) -> GroupNow:
+    """The group without what is dead on its axes; nothing is left of one that lies within a removed branch."""
+    left_over = [s for s in group.slices if not lies_within(s.parameter, branches)]
+    if not left_over:
+        return GroupNow(group.name, group.kind, (), np.empty((group.rows, 0), np.int64), np.arange(group.rows))
+    tables = [(s, alive[axis][s.indices]) for s in left_over if (axis := (s.parameter, s.axis)) in alive]
     cells = np.ones((group.rows, group.width), bool)
     for s, living in tables:
         for row in np.unique(s.row):
@@ -227,7 +237,7 @@ def _living(group: UnitGroup, alive: Mapping[Axis, np.ndarray]) -> GroupNow:
     rows = np.flatnonzero(cells.any(axis=1))
     dense = np.stack([np.flatnonzero(cells[row]) for row in rows])
     slices = []
-    for s in group.slices:
+    for s in left_over:
         here = alive.get((s.parameter, s.axis))
         if here is None:
             slices.append(replace(s, row=np.searchsorted(rows, s.row)))

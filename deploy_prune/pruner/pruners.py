@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from deploy_prune.graph.trace import Inputs
+from deploy_prune.graph.calling import Inputs
 from deploy_prune.importance import MagnitudeImportance
 from deploy_prune.pruner.dependency import DependencyGraph, Group, History
 from deploy_prune.pruner.quota import Candidate, fewest, share_out

@@ -16,7 +16,7 @@ from deploy_prune.pruner.function import (
     prune_parameter_out_channels,
     pruner_of,
 )
-from deploy_prune.pruner.group import is_out_axis
+from deploy_prune.pruner.group import Node, is_out_axis
 from deploy_prune.pruner.plan import AxisCut, Plan, architecture_hash
 from deploy_prune.pruner.pruning_func import BasePruningFunc
 from deploy_prune.pruner.surgery import apply_plan
@@ -85,8 +85,46 @@ class Registry:
         apply_plan(model, replace(plan, cuts=tuple(rest), architecture=architecture_hash(model)), inplace=True)
 
 
+class LayerFunctions:
+    """What a dependency graph says of the pruning functions of single layers; they may be given as nodes too."""
+
+    def __init__(self) -> None:
+        self._registry = Registry()
+
+    def register_customized_layer(self, layer_type_or_instance: Any, layer_pruner: BasePruningFunc) -> None:
+        """Let ``layer_pruner`` cut a type of layer, or one layer, that holds parameters of its own.
+
+        Which indices go is found without it; it is called with them where surgery would have sliced the tensors.
+        """
+        self._registry.add(layer_type_or_instance, layer_pruner)
+
+    def get_pruner_of_module(self, module: Any) -> BasePruningFunc | None:
+        """The pruning function of a module: the customised one of it or of its type, else that of ``PrunerBox``."""
+        return self._registry.pruner(module)
+
+    def get_out_channels(self, module_or_node: Any) -> int | None:
+        """Number of a layer's output channels, None where it has none of its own."""
+        return self._registry.channels(_module(module_or_node), out=True)
+
+    def get_in_channels(self, module_or_node: Any) -> int | None:
+        """Number of a layer's input channels, None where it has none of its own."""
+        return self._registry.channels(_module(module_or_node), out=False)
+
+    def is_out_channel_pruning_fn(self, fn: Any) -> bool:
+        """Whether a pruning function removes output channels."""
+        return self._registry.prunes_out(fn)
+
+    def is_in_channel_pruning_fn(self, fn: Any) -> bool:
+        """Whether a pruning function removes input channels; of a norm it is the one that removes its outputs."""
+        return self._registry.prunes_in(fn)
+
+
 def _removed(cut: AxisCut) -> Sequence[int]:
     gone = np.ones(cut.size, bool)
     gone[list(cut.kept)] = False
     removed: list[int] = np.flatnonzero(gone).tolist()
     return removed
+
+
+def _module(module_or_node: Any) -> Any:
+    return module_or_node.module if isinstance(module_or_node, Node) else module_or_node

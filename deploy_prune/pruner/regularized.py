@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deploy_prune.graph.trace import Inputs
+from deploy_prune.graph.calling import Inputs
 from deploy_prune.importance.weights import Slice, weights_of
 from deploy_prune.pruner.group import Group
 from deploy_prune.pruner.pruners import BasePruner

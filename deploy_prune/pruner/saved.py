@@ -25,8 +25,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from deploy_prune.errors import InputError, PlanError
+from deploy_prune.pruner.branches import lies_within
 from deploy_prune.pruner.plan import Plan
-from deploy_prune.pruner.surgery import apply_plan
+from deploy_prune.pruner.surgery import apply_plan, put_shortcut
 
 SCHEMA = 1
 PLAN_FILE, WEIGHTS_FILE = "plan.json", "model.safetensors"
@@ -129,12 +130,17 @@ def load_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) -> nn.Modul
     if not {"full_state_dict", "attributions"} <= set(state_dict):
         raise InputError("this is no state of a pruned model; give what deploy_prune.state_dict returned")
     modules = dict(model.named_modules())
-    saved = state_dict["full_state_dict"]
-    if modules.keys() != state_dict["attributions"].keys():
+    saved, attributions = state_dict["full_state_dict"], state_dict["attributions"]
+    classes = {name: type(module).__name__ for name, module in modules.items()}
+    branches = [n for n, a in attributions.items() if a.get("shortcut_of") == classes.get(n, "")]
+    if {n for n in modules if n in branches or not lies_within(n, branches)} != attributions.keys():
         raise PlanError("the state has other modules than the model; give the dense model that was pruned")
-    _check_names(saved, _tensors(model), "the state")
+    _check_names(saved, {n: t for n, t in _tensors(model).items() if not lies_within(n, branches)}, "the state")
+    for branch in branches:
+        put_shortcut(model, branch)
+    modules = dict(model.named_modules())
     _fill(model, saved)
-    for name, attributes in state_dict["attributions"].items():
+    for name, attributes in attributions.items():
         for key, value in attributes.items():
             setattr(modules[name], key, copy.deepcopy(value))
     return model

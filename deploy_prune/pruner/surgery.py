@@ -1,4 +1,4 @@
-"""Apply a plan: slice every parameter and buffer once, then set the sizes that modules keep in attributes."""
+"""Apply a plan: slice every tensor once, set the sizes that modules keep in attributes, put shortcuts for branches."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import nn
 from deploy_prune.errors import PlanError
 from deploy_prune.pruner.layer_sizes import update_sizes
 from deploy_prune.pruner.plan import Plan, architecture_hash
+
+_INTERNAL = frozenset(nn.Module().__dict__)
 
 
 def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Module:
@@ -34,11 +36,38 @@ def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Mod
     for cut in plan.cuts:
         cuts[cut.parameter].append((cut.axis, torch.tensor(cut.kept)))
     touched = _slice_tensors(model, cuts)
+    for renumbering in plan.renumberings:
+        positions = model.get_buffer(renumbering.buffer)
+        removed = torch.tensor(renumbering.removed, device=positions.device)
+        positions -= torch.searchsorted(removed, positions.long()).to(positions.dtype)
     for change in plan.attributes:
         set_attribute(model.get_submodule(change.module), change.path, change.value)
     for module in touched:
         update_sizes(module)
+    for branch in plan.branches:
+        put_shortcut(model, branch)
     return model
+
+
+def put_shortcut(model: nn.Module, name: str) -> None:
+    """An ``nn.Identity`` in place of a module, with the plain attributes that frameworks leave on it.
+
+    Its attribute ``shortcut_of`` is the name of the module's class.
+    """
+    module, shortcut = model.get_submodule(name), nn.Identity()
+    shortcut.__dict__ |= {k: v for k, v in module.__dict__.items() if k not in _INTERNAL and _is_plain(v)}
+    shortcut.__dict__["shortcut_of"] = type(module).__name__
+    shortcut.train(module.training)
+    for parent in list(model.modules()):
+        for key, child in parent._modules.items():
+            if child is module:
+                parent._modules[key] = shortcut
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _slice_tensors(model: nn.Module, cuts: dict[str, list[tuple[int, torch.Tensor]]]) -> list[nn.Module]:

@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from deploy_prune.errors import VerificationError
+from deploy_prune.graph.calling import Inputs, call_model, plain
 from deploy_prune.graph.preserve import preserved
-from deploy_prune.graph.trace import Inputs, call_model, plain
 from deploy_prune.pruner.neutral import DenseInt, Widths
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import get_attribute, set_attribute
@@ -65,8 +65,9 @@ def verify(
     _count_as_dense(original, candidate, plan)
     run = _Run(forward, output_transform)
     errors: list[float | None] = []
+    branches = [masked.get_submodule(name) for name in plan.branches]
     for training in (False, True):
-        widths = Widths()
+        widths = Widths(branches)
         try:
             expected = run(masked, data, training, widths.recording)
         except Exception:
@@ -75,7 +76,7 @@ def verify(
             expected = None
         if expected is None and isinstance(data, torch.Tensor):
             data = torch.cat([data, data.flip(-1)])
-            widths = Widths()
+            widths = Widths(branches)
             expected = run(masked, data, training, widths.recording)
         if expected is None:
             errors.append(None)
@@ -86,14 +87,20 @@ def verify(
 
 
 def masked_original(original: nn.Module, plan: Plan) -> nn.Module:
-    """A copy of the original in which every slice that the plan removes is zero."""
+    """A copy of the original in which every slice and every branch that the plan removes is zero."""
     masked = copy.deepcopy(original)
     tensors = dict((*masked.named_parameters(), *masked.named_buffers()))
+    positions = {r.buffer for r in plan.renumberings}
     with torch.no_grad():
         for cut in plan.cuts:
+            if cut.parameter in positions:
+                continue
             gone = torch.ones(cut.size, dtype=torch.bool)
             gone[list(cut.kept)] = False
             tensors[cut.parameter].index_fill_(cut.axis, gone.nonzero().squeeze(1).to(tensors[cut.parameter].device), 0)
+        for branch in plan.branches:
+            for parameter in masked.get_submodule(branch).parameters():
+                parameter.zero_()
     return masked
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from deploy_prune.graph.calling import Inputs, call_model
 from deploy_prune.graph.preserve import preserved
-from deploy_prune.graph.trace import Inputs, call_model
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.prunable import Prunable

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import InputError
-from deploy_prune.graph.trace import Inputs
+from deploy_prune.graph.calling import Inputs
 from deploy_prune.importance import Importance, MagnitudeImportance
 from deploy_prune.latency.widths import useful_widths
 from deploy_prune.pruner.dependency import DependencyGraph

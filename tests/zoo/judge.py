@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from zoo.outcome import OK
 
-from deploy_prune.graph.trace import call_model
+from deploy_prune.graph.calling import call_model
 from deploy_prune.pruner import DependencyGraph, apply_plan, verify
 from deploy_prune.pruner.dependency import is_out_axis
 
