@@ -60,7 +60,7 @@ class BNScalePruner(BasePruner):
 
 
 class GroupNormPruner(BasePruner):
-    """Group sparsity of DepGraph (Fang et al., CVPR 2023, eq. 4): unimportant units decay more.
+    """Group sparsity of DepGraph (Fang et al., CVPR 2023, group-level pruning): unimportant units decay more.
 
     Every weight w of unit k gets the gradient ``reg * γ_k * w``, that of ``reg/2 * Σ_k γ_k ‖w_k‖²``, with
     ``γ_k = 2^(alpha * (I_max - I_k) / (I_max - I_min))`` and I the square root of the criterion's score.

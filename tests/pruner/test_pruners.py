@@ -152,7 +152,7 @@ def test_plans_survive_a_file(tmp_path):
     assert tp.Plan.load(plan.save(tmp_path / "plan.json")) == plan
     assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
     (tmp_path / "plan.json").write_text("{}")
-    with pytest.raises(InputError, match="is no plan of schema 1"):
+    with pytest.raises(InputError, match="is no plan of schema 2"):
         tp.Plan.load(tmp_path / "plan.json")
 
 
