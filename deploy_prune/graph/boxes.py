@@ -88,6 +88,19 @@ def tie_boxes(boxes: Iterable[Box], shrinking: ChooseAxis, frozen: list[Frozen])
     return ties
 
 
+def size_left(alive: np.ndarray, atoms: Atoms, axis: int) -> int:
+    """The size of an axis of a box once only ``alive`` atoms (bool per atom) are left.
+
+    Along the innermost axis each row may keep other indices: its size is what one row keeps. Any other axis counts the
+    indices behind which anything lives.
+    """
+    ordered, (place,) = canonical(atoms, {axis})
+    left = alive[ordered]
+    if place == left.ndim - 1:
+        return int(left.sum(axis=-1).max())
+    return int(left.any(tuple(a for a in range(left.ndim) if a != place)).sum())
+
+
 def is_full(alive: np.ndarray) -> bool:
     """Whether the surviving entries of a box (bool array) again form a box: equal counts along some axis, and a product
     of kept indices along all others."""

@@ -6,6 +6,7 @@ an expression of these, and each becomes an equation on the axis that it sizes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ _RESIZING = {"view", "reshape"}
 _STRETCHING = {"expand", "broadcast_to", "expand_as", "repeat", "tile"}
 _CUTTING = {"tensor_split", "hsplit", "vsplit", "dsplit"}
 _CREATING = {"zeros", "ones", "empty", "full", "rand", "randn", "new_zeros", "new_ones", "new_empty", "new_full"}
+_SHAPING = _RESIZING | _STRETCHING | _CREATING | {"unflatten"}
 _NORMALIZING = {"layer_norm", "rms_norm"}
 _SPLITTING = {"split", "split_with_sizes"}
 
@@ -43,15 +45,34 @@ def observe(facts: Facts, function: Any, args: tuple[Any, ...], kwargs: dict[str
         return traced_shape(value_of(args[0]), result)
     if name == "size" and args and isinstance(args[0], torch.Tensor):
         return _size(value_of(args[0]), args, kwargs, result)
-    if name in _RESIZING and isinstance(result, torch.Tensor):
+    if name in {"numel", "nelement"}:
+        return math.prod(traced_shape(value_of(args[0]), args[0].shape))
+    if name in _SHAPING and isinstance(result, torch.Tensor):
+        _observe_shaping(facts, name, args, kwargs, result, value_of, set_value)
+    else:
+        _observe_picking(facts, name, args, kwargs, result, value_of)
+    return result
+
+
+def _observe_shaping(facts: Facts, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: torch.Tensor,
+                     value_of: ValueOf, set_value: SetValue) -> None:  # fmt: skip
+    """Calls that are given the shape of their result."""
+    if name in _RESIZING:
         _equate(facts, value_of(result), _sizes(args[1:], kwargs))
-    elif name in _STRETCHING and isinstance(result, torch.Tensor):
+    elif name in _STRETCHING:
         _stretch(facts, name, args, kwargs, result, value_of, set_value)
-    elif name in _CUTTING:
-        _cut(facts, value_of(args[0]), [value_of(piece) for piece in result])
     elif name == "unflatten":
         dim = kwargs.get("dim", args[1] if len(args) > 1 else 0) % args[0].ndim
         _equate(facts, value_of(result), _sizes([kwargs.get("sizes", args[-1])], {}), first=dim)
+    else:
+        _create(facts, name, args[1:] if name.startswith("new_") else args, kwargs, result, set_value)
+
+
+def _observe_picking(facts: Facts, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any,
+                     value_of: ValueOf) -> None:  # fmt: skip
+    """Calls that are given sizes of pieces of their input."""
+    if name in _CUTTING:
+        _cut(facts, value_of(args[0]), [value_of(piece) for piece in result])
     elif name in _SPLITTING:
         _split(facts, args, kwargs, result, value_of)
     elif name == "__getitem__":
@@ -62,9 +83,6 @@ def observe(facts: Facts, function: Any, args: tuple[Any, ...], kwargs: dict[str
         _equate(facts, value_of(result), [length], first=dim % result.ndim)
     elif name in _NORMALIZING:
         _normalized(facts, value_of(args[0]), kwargs.get("normalized_shape", args[1] if len(args) > 1 else ()))
-    elif name in _CREATING and isinstance(result, torch.Tensor):
-        _create(facts, name, args[1:] if name.startswith("new_") else args, kwargs, result, set_value)
-    return result
 
 
 def _size(value: Value, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from deploy_prune.errors import PlanError
 from deploy_prune.graph.attributes import Attribute, AxisSize, Operation, attributes_in, evaluate, solve_for
+from deploy_prune.graph.boxes import size_left
 from deploy_prune.graph.values import Atoms, Facts
 
 
@@ -24,7 +25,7 @@ def solve_attributes(facts: Facts, alive: np.ndarray, attributes: Mapping[Attrib
     """
 
     def size(atoms: Atoms, axis: int) -> int:
-        return int(alive[atoms].sum(axis=axis).max())
+        return size_left(alive, atoms, axis)
 
     def axis_size(axis: AxisSize) -> int:
         return size(axis.atoms, axis.axis)
