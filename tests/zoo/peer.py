@@ -87,6 +87,8 @@ def first(owner, names):
 def update_attributes(model, heads):
     """What the examples set by hand: numbers and sizes of heads, widths of configurations."""
     for module in model.modules():
+        if isinstance(getattr(module, "channels", None), int) and isinstance(getattr(module, "conv", None), nn.Conv2d):
+            module.channels, module.out_channels = module.conv.in_channels, module.conv.out_channels
         for name, child in module.named_children():
             if child not in heads or not isinstance(child, nn.Linear):
                 continue

@@ -35,9 +35,12 @@ def test_model_prunes_exactly(family, name):
 
 def test_every_timm_module_file_is_covered():
     pytest.importorskip("timm")
-    from zoo.timm_models import missing_modules
+    import timm
+    from zoo.timm_models import MORE, SMALLEST, module_of
 
-    assert missing_modules() == set()
+    assert set(SMALLEST) == set(timm.list_modules())
+    assert {module: module_of(name) for module, name in SMALLEST.items()} == {module: module for module in SMALLEST}
+    assert set(SMALLEST.values()) | set(MORE) <= set(timm.list_models())
 
 
 def test_every_ultralytics_file_is_covered():

@@ -27,7 +27,7 @@ SMALLEST = {
     "lowformer": "lowformer_b0", "mambaout": "mambaout_femto", "maxxvit": "maxvit_pico_rw_256",
     "metaformer": "poolformerv2_s12", "mlp_mixer": "gmlp_ti16_224", "mobilenetv3": "mobilenetv3_small_050",
     "mobilenetv5": "mobilenetv5_base", "mobilevit": "mobilevit_xxs", "mvitv2": "mvitv2_tiny",
-    "naflexvit": "naflexvit_base_patch16_parfac_gap", "nasnet": "nasnetalarge", "nest": "jx_nest_tiny",
+    "naflexvit": "naflexvit_base_patch16_parfac_gap", "nasnet": "nasnetalarge", "nest": "nest_tiny_jx",
     "nextvit": "nextvit_small", "nfnet": "nf_regnet_b0", "pit": "pit_ti_224", "pnasnet": "pnasnet5large",
     "pvt_v2": "pvt_v2_b0", "qwen3_vit": "qwen3_vit_88m", "rdnet": "rdnet_tiny", "regnet": "regnetx_002",
     "repghost": "repghostnet_050", "repvit": "repvit_m1", "res2net": "res2next50", "resnest": "resnest14d",
@@ -72,14 +72,7 @@ RESIZED = set(
 
 def entries():
     """The models, named by timm's names."""
-    known = set(timm.list_models())
-    names = [*SMALLEST.values(), *MORE]
-    return [Entry("timm", name, partial(build, name)) for name in names if name in known]
-
-
-def missing_modules():
-    """Module files of the installed version that no entry covers."""
-    return set(timm.list_modules()) - set(SMALLEST)
+    return [Entry("timm", name, partial(build, name)) for name in (*SMALLEST.values(), *MORE)]
 
 
 def build(name):
@@ -87,7 +80,7 @@ def build(name):
     if module_of(name) in RESIZED:
         options = {**options, "img_size": size}
     torch.manual_seed(0)
-    return Case(enliven(timm.create_model(name, pretrained=False, **options)), images(size))
+    return Case(enliven(timm.create_model(name, pretrained=False, num_classes=1000, **options)), images(size))
 
 
 def module_of(name):
