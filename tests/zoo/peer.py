@@ -34,7 +34,8 @@ def judge_peer(outcome, case, ratio):
     started = time.perf_counter()
     pruner = torch_pruning.pruner.BasePruner(
         candidate, case.inputs, torch_pruning.importance.RandomImportance(), pruning_ratio=ratio,
-        ignored_layers=ignored, num_heads=heads, **{k: v for k, v in case.options.items() if v is not None},
+        ignored_layers=ignored, num_heads=heads, **whole_heads(candidate, ratio),
+        **{k: v for k, v in case.options.items() if v is not None},
     )  # fmt: skip
     outcome.build_s = time.perf_counter() - started
     number(candidate)
@@ -80,6 +81,12 @@ def heads_of(model):
     return heads
 
 
+def whole_heads(model, ratio):
+    """Rotary embeddings fix the size of a head, so that language models lose whole heads, as its example does."""
+    rotary = any("Rotary" in type(module).__name__ for module in model.modules())
+    return {"prune_num_heads": True, "prune_head_dims": False, "head_pruning_ratio": ratio} if rotary else {}
+
+
 def first(owner, names):
     return next((v for v in (getattr(owner, name, None) for name in names) if isinstance(v, int)), None)
 
@@ -99,6 +106,8 @@ def update_attributes(model, heads):
                 for key, value in {**sizes, **dict.fromkeys(HEADS, heads[child])}.items():
                     if isinstance(module.__dict__.get(key), int):
                         setattr(module, key, value)
+        if getattr(module, "num_key_value_groups", None) and getattr(module, "q_proj", None) in heads:
+            module.num_key_value_groups = heads[module.q_proj] // heads[module.k_proj]
     if hasattr(model, "conv_proj") and hasattr(model, "hidden_dim"):
         model.hidden_dim = model.conv_proj.out_channels
 
