@@ -105,13 +105,11 @@ class Value:
         return Value(tuple(shape), tuple(blocks)).without_single_axes()
 
     def without_single_axes(self) -> Value:
-        """Blocks freed of axes of size 1, which removal cannot change; an empty tensor has none."""
-        if 0 in self.shape:
-            return Value(self.shape)
+        """Blocks freed of axes of size 1, which removal cannot change; a block of an empty axis is nothing."""
         blocks = []
         for block in self.blocks:
             kept = [k for k, a in enumerate(block.axes) if self.shape[a] > 1]
-            if kept:
+            if kept and block.atoms.size:
                 axes = tuple(block.axes[k] for k in kept)
                 blocks.append(replace(block, axes=axes, atoms=block.atoms.reshape([self.shape[a] for a in axes])))
         return Value(self.shape, tuple(blocks))

@@ -23,18 +23,24 @@ def reshaped(facts: Facts, value: Value, shape: tuple[int, ...]) -> Value:
     """``value`` viewed as ``shape``; a block that then spans several axes must stay a full box."""
     if not value.blocks:
         return Value(shape)
-    if not math.prod(shape) or math.prod(shape) != math.prod(value.shape):
+    old, new = _as_if_filled(value.shape), _as_if_filled(shape)
+    if math.prod(old) != math.prod(new):
         facts.freeze_values([value], "is viewed while empty or as another type")
         return Value(shape)
-    segments = split_segments(value.shape, shape)
+    segments = split_segments(old, new)
     blocks = []
     for together in _touching(value.blocks, segments):
         block = together[0] if len(together) == 1 else _product(facts, together)
         touched = [s for s in segments if set(s[0]) & set(block.axes)]
         old_axes = [a for s in touched for a in s[0]]
         new_axes = [a for s in touched for a in s[1]]
-        blocks.append(_reshape_block(facts, block, value.shape, old_axes, shape, new_axes))
+        blocks.append(_reshape_block(facts, block, old, old_axes, new, new_axes))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
+
+
+def _as_if_filled(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without zeros: an empty batch (no detections) stands for any number, here a prime nobody has."""
+    return tuple(s or 10007 for s in shape)
 
 
 def _touching(blocks: Sequence[Block], segments: Sequence[tuple[list[int], list[int]]]) -> list[list[Block]]:
