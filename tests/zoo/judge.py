@@ -1,6 +1,8 @@
 """Prune one model at random and judge the result: it runs and trains, and equals the masked original."""
 
 import collections
+import contextlib
+import dataclasses
 import functools
 import time
 
@@ -10,6 +12,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from zoo.outcome import OK
 
+from deploy_prune.errors import VerificationError
 from deploy_prune.graph.calling import call_model
 from deploy_prune.pruner import DependencyGraph, apply_plan, verify
 from deploy_prune.pruner.dependency import is_out_axis
@@ -20,7 +23,7 @@ LEAST_SHARE = 0.2
 REACHES_OUTPUT = "reaches the model's output"
 
 
-def judge_ours(outcome, case, ratio, heads=False, seed=0):
+def judge_ours(outcome, case, ratio, heads=False, mistakes=0, seed=0):
     """Fill an outcome with what this package makes of a model."""
     count = parameters(case.model)
     outcome.parameters = count
@@ -34,6 +37,7 @@ def judge_ours(outcome, case, ratio, heads=False, seed=0):
     pruned = apply_plan(case.model, plan)
     outcome.prune_s = time.perf_counter() - started
     judge_result(outcome, case, pruned, plan)
+    outcome.unseen = unseen_mistakes(case, plan, mistakes)
 
 
 def judge_result(outcome, case, pruned, plan):
@@ -53,6 +57,21 @@ def judge_result(outcome, case, pruned, plan):
     if outcome.removed_share < LEAST_SHARE:
         raise AssertionError(f"{outcome.removed_share:.1%} of the parameters went, {LEAST_SHARE:.0%} expected")
     outcome.status, outcome.stage = OK, ""
+
+
+def unseen_mistakes(case, plan, count, seed=0):
+    """Weights of which the oracle does not notice that one wrong slice was removed, out of ``count`` tried."""
+    cuts = [c for c in plan.cuts if c.parameter in dict(case.model.named_parameters())]
+    unseen = []
+    for at in np.random.default_rng(seed).choice(len(cuts), min(count, len(cuts)), replace=False):
+        cut = cuts[at]
+        gone = next(i for i in range(cut.size) if i not in cut.kept)
+        moved = dataclasses.replace(cut, kept=tuple(sorted({*cut.kept[1:], gone})))
+        wrong = dataclasses.replace(plan, cuts=tuple(moved if c is cut else c for c in plan.cuts))
+        with contextlib.suppress(VerificationError):
+            verify(case.model, apply_plan(case.model, wrong), plan, case.inputs, **case.options)
+            unseen.append(f"{cut.parameter}[{cut.axis}]")
+    return unseen
 
 
 def parameters(model):

@@ -20,6 +20,7 @@ class Outcome:
         reasons: how many of the others stay, by reason and place, the most first.
         unknown: operators without a rule.
         eval_error, train_error: largest relative errors against the masked original.
+        unseen: weights of which the oracle did not notice a wrong slice, where mistakes were asked for.
         judged: ``oracle``, or ``forward`` where the tool's result could not be compared with a masked original.
     """
 
@@ -39,6 +40,7 @@ class Outcome:
     eval_error: float | None = None
     train_error: float | None = None
     dtype: str = ""
+    unseen: list[str] = dataclasses.field(default_factory=list)
     judged: str = "oracle"
     build_s: float | None = None
     prune_s: float | None = None

@@ -1,5 +1,6 @@
 """One model in a process of its own, with limits on time and memory; a crash becomes a line in its outcome."""
 
+import dataclasses
 import multiprocessing
 import os
 import resource
@@ -25,20 +26,38 @@ def context_for(families, tool):
     return context
 
 
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What to do with each model.
+
+    Attributes:
+        tool: ``ours`` or ``torch-pruning``.
+        ratio: share of every group that goes.
+        heads: whether whole attention heads go too.
+        mistakes: how many wrong plans the oracle must refuse.
+        limit_s: seconds per model.
+    """
+
+    tool: str = "ours"
+    ratio: float = 0.3
+    heads: bool = False
+    mistakes: int = 0
+    limit_s: float = 120.0
+
+
 def judge_apart(context, family, name, task):
-    """Judge one model in a new process; ``task`` is (tool, ratio, heads, limit_s)."""
-    tool, _, _, limit_s = task
+    """Judge one model in a new process."""
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=child, args=(send, family, name, task), daemon=True)
     started = time.perf_counter()
     process.start()
     send.close()
-    outcome = Outcome(family, name, tool)
+    outcome = Outcome(family, name, task.tool)
     try:
-        if receive.poll(limit_s):
+        if receive.poll(task.limit_s):
             outcome = receive.recv()
         else:
-            outcome.fail("time", f"not done within {limit_s:.0f} s")
+            outcome.fail("time", f"not done within {task.limit_s:.0f} s")
     except EOFError:
         process.join(5)
         outcome.fail("crash", f"the process ended with code {process.exitcode}")
@@ -51,33 +70,32 @@ def judge_apart(context, family, name, task):
 
 def child(send, family, name, task):
     """Runs in the new process: build the model, judge it, send the outcome."""
-    tool, ratio, heads, _ = task
     warnings.filterwarnings("ignore")
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    outcome = judge(family, name, tool, ratio, heads)
+    outcome = judge(family, name, task)
     outcome.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     send.send(outcome)
 
 
-def judge(family, name, tool="ours", ratio=0.3, heads=False):
+def judge(family, name, task):
     """Build and judge one model in this process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    outcome = Outcome(family, name, tool, stage="load")
+    outcome = Outcome(family, name, task.tool, stage="load")
     try:
         case = find(family, name).build()
         outcome.stage = "build"
-        if tool == "ours":
+        if task.tool == "ours":
             from zoo.judge import judge_ours
 
-            judge_ours(outcome, case, ratio, heads)
+            judge_ours(outcome, case, task.ratio, task.heads, task.mistakes)
         else:
             from zoo.peer import judge_peer
 
-            judge_peer(outcome, case, ratio)
+            judge_peer(outcome, case, task.ratio)
     except Exception as error:
         outcome.status, outcome.error = FAILED, one_line(error)
     return outcome

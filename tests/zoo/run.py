@@ -25,10 +25,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from zoo import registry
 from zoo.outcome import FAILED, OK, Outcome
-from zoo.process import context_for, judge_apart
+from zoo.process import Task, context_for, judge_apart
 
 TOOLS = ("ours", "torch-pruning")
-LIMIT_S = 120.0
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1",
@@ -44,10 +43,11 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=1, help="models at a time")
     parser.add_argument("--json", type=Path, help="results; finished ones are kept and not run again")
     parser.add_argument("--again", choices=(FAILED, "all"), help="run failed ones, or all, again")
-    parser.add_argument("--ratio", type=float, default=0.3, help="share of every group that goes")
+    parser.add_argument("--ratio", type=float, default=Task.ratio, help="share of every group that goes")
     parser.add_argument("--heads", action="store_true", help="remove whole attention heads too")
+    parser.add_argument("--mistakes", type=int, default=0, help="wrong plans per model that the oracle must refuse")
     parser.add_argument("--tool", choices=TOOLS, default="ours")
-    parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds per model")
+    parser.add_argument("--limit", type=float, default=Task.limit_s, help="seconds per model")
     return parser.parse_args()
 
 
@@ -85,13 +85,20 @@ def conditions(options):
     versions = registry.versions(options.tool)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, one thread per model"
     day = datetime.date.today().isoformat()
-    return {"tool": options.tool, "ratio": options.ratio, "machine": machine, "date": day, "versions": versions}
+    return {
+        "tool": options.tool,
+        "ratio": options.ratio,
+        "heads": options.heads,
+        "machine": machine,
+        "date": day,
+        "versions": versions,
+    }
 
 
 def run_all(todo, families, options, outcomes):
     """Judge what is left, saving after each."""
     context, facts = context_for(families, options.tool), conditions(options)
-    task = (options.tool, options.ratio, options.heads, options.limit)
+    task = Task(options.tool, options.ratio, options.heads, options.mistakes, options.limit)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress, ThreadPoolExecutor(options.jobs) as pool:
         bar = progress.add_task("zoo", total=len(todo))
@@ -112,6 +119,7 @@ def table(outcomes):
     for o in outcomes:
         error = max(o.eval_error or 0, o.train_error or 0)
         mark = "[green]ok[/]" if o.status == OK else f"[red]{o.stage}[/]"
+        mark += f" [yellow]{len(o.unseen)} unseen[/]" if o.unseen else ""
         view.add_row(
             o.key, mark, f"{o.parameters:,}", percent(o.removed_share), percent(o.free_share), str(o.groups),
             f"{error:.0e}", seconds(o.build_s), seconds(o.prune_s), seconds(o.wall_s),

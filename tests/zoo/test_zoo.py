@@ -10,8 +10,8 @@ from zoo import judge, registry, run
 from zoo.entry import Case
 from zoo.lively import enliven
 from zoo.outcome import FAILED, OK, Outcome
+from zoo.process import Task, judge_apart
 from zoo.process import judge as judge_here
-from zoo.process import judge_apart
 
 FEW = {
     "torchvision-classification": ["mobilenet_v3_small", "shufflenet_v2_x0_5"],
@@ -26,7 +26,7 @@ FEW = {
 @pytest.mark.parametrize(("family", "name"), [(family, name) for family, names in FEW.items() for name in names])
 def test_model_prunes_exactly(family, name):
     pytest.importorskip(registry.package(family))
-    outcome = judge_here(family, name)
+    outcome = judge_here(family, name, Task())
     assert (outcome.status, outcome.stage, outcome.error) == (OK, "", "")
     assert outcome.removed_share > 0.2 and outcome.eval_error < 1e-6
     assert outcome.train_error is None or outcome.train_error < 1e-6
@@ -85,6 +85,16 @@ def test_a_wrong_result_is_failed_with_its_stage(monkeypatch):
     assert outcome.error.startswith("VerificationError: ") and "verify.py:" in outcome.error
 
 
+def test_mistakes_are_seen_unless_the_weights_hide_them():
+    inputs = torch.rand(2, 3, 8, 8)
+    for model, expected in ((network(), []), (network(), ["0.bias[0]", "0.weight[0]", "1.bias[0]"])):
+        if expected:
+            model[3].weight.data.zero_()
+        outcome = Outcome("mine", "network", "ours")
+        judge.judge_ours(outcome, Case(model, inputs), 0.3, mistakes=9)
+        assert outcome.status == OK and set(expected) <= set(outcome.unseen) and bool(outcome.unseen) == bool(expected)
+
+
 def test_too_little_pruned_is_a_failure():
     with pytest.raises(AssertionError, match=r"0\.0% of the parameters went, 20% expected"):
         judge.judge_ours(Outcome("mine", "network", "ours"), Case(nn.Conv2d(3, 8, 3), torch.rand(1, 3, 8, 8)), 0.3)
@@ -99,9 +109,9 @@ def test_free_share_counts_output_channels():
 def test_a_process_of_its_own_has_a_time_limit_and_tells_its_errors():
     pytest.importorskip("torchvision")
     context = multiprocessing.get_context("fork")
-    late = judge_apart(context, "torchvision-classification", "squeezenet1_1", ("ours", 0.3, False, 0.01))
+    late = judge_apart(context, "torchvision-classification", "squeezenet1_1", Task(limit_s=0.01))
     assert (late.status, late.stage, late.error) == (FAILED, "time", "not done within 0 s")
-    lost = judge_apart(context, "torchvision-classification", "resnet", ("ours", 0.3, False, 60.0))
+    lost = judge_apart(context, "torchvision-classification", "resnet", Task())
     assert (lost.status, lost.stage) == (FAILED, "load")
     assert "no model 'resnet' in torchvision-classification; there are alexnet, convnext_base" in lost.error
 
