@@ -77,15 +77,15 @@ class Widths:
         self._branches = tuple(branches)
         self._shapes: list[tuple[int, ...]] = []
         self._scales: list[int] = []
-        self._means: list[int] = []
+        self._noted: list[Any] = []
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """The masked original runs within."""
-        lists: tuple[list[Any], ...] = (self._shapes, self._scales, self._means)
+        lists: tuple[list[Any], ...] = (self._shapes, self._scales, self._noted)
         with ExitStack() as stack:
             stack.enter_context(heard_functionals())
-            stack.enter_context(_Operators(self._means, None))
+            stack.enter_context(_Operators(self._noted, None))
             stack.enter_context(_Functions(self._shapes, self._scales, None))
             for branch in self._branches:
                 marks: list[int] = []
@@ -97,7 +97,7 @@ class Widths:
     def replaying(self) -> Iterator[None]:
         """The pruned model runs within."""
         functions = _Functions([], [], (iter(self._shapes), iter(self._scales)))
-        with heard_functionals(), _Operators([], iter(self._means)), functions:
+        with heard_functionals(), _Operators([], iter(self._noted)), functions:
             yield
 
 
@@ -149,12 +149,19 @@ class _Functions(TorchFunctionMode):
         return torch.Size([s if s == d else DenseInt(s, d) for s, d in zip(shape, dense, strict=True)])
 
 
-class _Operators(TorchDispatchMode):
-    """Dropout keeps everything, norms scale and shift without statistics, means divide by the dense width."""
+# Operators that choose by comparing, and the place of ``dim`` among their arguments.
+_CHOOSING = {"topk": 2, "sort": 1, "argsort": 1, "argmax": 1, "argmin": 1, "nms": 1}
 
-    def __init__(self, means: list[int], recorded: Iterator[int] | None) -> None:
+
+class _Operators(TorchDispatchMode):
+    """Dropout keeps everything, norms scale and shift without statistics, means divide by the dense width.
+
+    Choices between scores (which boxes survive) are the recorded run's.
+    """
+
+    def __init__(self, noted: list[Any], recorded: Iterator[Any] | None) -> None:
         super().__init__()
-        self.means, self.recorded = means, recorded
+        self.noted, self.recorded = noted, recorded
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
@@ -169,18 +176,27 @@ class _Operators(TorchDispatchMode):
             return pytree.tree_map_only(torch.Tensor, torch.nan_to_num, result)
         if name == "mean" and result.numel():
             averaged = args[0].numel() // result.numel()
-            dense = self._dense(averaged)
+            dense = self._as_recorded(averaged)
             return result if dense == averaged else result * (averaged / dense)
         if name == "native_batch_norm" and args[5]:
             counted = args[0].numel() // args[0].shape[1]
-            dense = self._dense(counted)
+            dense = self._as_recorded(counted)
             return result if dense == counted else _standardised(args, counted / dense, result)
-        return result
+        return self._choose(name, args, kwargs or {}, result) if name in _CHOOSING else result
 
-    def _dense(self, counted: int) -> int:
-        """How many elements the dense model gathers where this run gathers ``counted``."""
-        self.means.append(counted)
-        return counted if self.recorded is None else next(self.recorded, counted)
+    def _choose(self, name: str, args: Any, kwargs: dict[str, Any], result: Any) -> Any:
+        """Pick what the recorded run picked: between equal scores any order is right."""
+        own = result[1] if isinstance(result, tuple) else result
+        chosen = self._as_recorded(own)
+        if chosen.shape != own.shape or not isinstance(result, tuple):
+            return chosen if chosen.shape == own.shape else result
+        dim = kwargs.get("dim", args[_CHOOSING[name]] if len(args) > _CHOOSING[name] else -1)
+        return args[0].gather(dim, chosen), chosen
+
+    def _as_recorded(self, own: Any) -> Any:
+        """What the recorded run had where this run has ``own``."""
+        self.noted.append(own)
+        return own if self.recorded is None else next(self.recorded, own)
 
 
 def _standardised(args: Any, share: float, result: Any) -> Any:
