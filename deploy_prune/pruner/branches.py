@@ -79,6 +79,12 @@ def find_branches(
     )
 
 
+def innermost(branches: Iterable[Branch]) -> tuple[Branch, ...]:
+    """These branches without those that hold another of them."""
+    found = tuple(branches)
+    return tuple(b for b in found if not any(lies_within(o.name, (b.name,)) for o in found if o is not b))
+
+
 def lies_within(name: str, branches: Iterable[str]) -> bool:
     """Whether a module, parameter or buffer of this name belongs to one of these modules."""
     return any(name == branch or name.startswith(f"{branch}.") for branch in branches)
@@ -144,7 +150,7 @@ class _Calls:
 
 def _hands_through(module: nn.Module, given: torch.Tensor, training: bool) -> bool:
     """Whether a module returns its input when its parameters are zero."""
-    with preserved(module), _zeroed(module), torch.no_grad():
+    with preserved(module), zeroed(module), torch.no_grad():
         enter_mode(module, training)
         try:
             return torch.equal(module(given.clone()), given)
@@ -153,7 +159,7 @@ def _hands_through(module: nn.Module, given: torch.Tensor, training: bool) -> bo
 
 
 @contextmanager
-def _zeroed(module: nn.Module) -> Iterator[None]:
+def zeroed(module: nn.Module) -> Iterator[None]:
     """The module with all parameters zero; afterwards they are in their old memory."""
     kept = [(parameter, parameter.data) for parameter in module.parameters()]
     try:

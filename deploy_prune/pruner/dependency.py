@@ -21,10 +21,7 @@ from deploy_prune.pruner.pruning_func import BasePruningFunc
 from deploy_prune.pruner.registry import LayerFunctions
 
 History = list[tuple[str, bool, list[int]]]
-"""Layer, whether its output channels went (else its input channels), and which, counted in the dense model.
-
-A branch that went has the name of its module and no channels.
-"""
+"""Layer (or branch), whether its output channels went (else its input channels; a branch has none), and which."""
 
 __all__ = ["Dependency", "DependencyGraph", "Group", "History", "Node", "is_out_axis"]
 
@@ -76,6 +73,7 @@ class DependencyGraph(LayerFunctions):
         """
         self.model = model
         self._run = (example_inputs, forward_fn)
+        self._branches: tuple[Branch, ...] | None = None
         for kind, pruner in (customized_pruners or {}).items():
             self.register_customized_layer(kind, pruner)
         self.trace = trace(model, example_inputs, forward_fn=forward_fn, output_transform=output_transform)
@@ -224,8 +222,10 @@ class DependencyGraph(LayerFunctions):
 
     def find_branches(self) -> tuple[Branch, ...]:
         """Modules of the model as it is now that may become their shortcuts, the outer ones first."""
-        example_inputs, forward_fn = self._run
-        return find_branches(self.model, self.units, example_inputs, forward_fn=forward_fn)
+        if self._branches is None:
+            example_inputs, forward_fn = self._run
+            self._branches = find_branches(self.model, self.units, example_inputs, forward_fn=forward_fn)
+        return self._branches
 
     def make_plan(self, removed: Mapping[str, Any], branches: Collection[str] = ()) -> Plan:
         """The plan that removes units ``removed[group]`` and whole branches from the model as it is now.
@@ -259,6 +259,7 @@ class DependencyGraph(LayerFunctions):
     ) -> Plan:
         """Remove masked units and branches from the model in place; ``root`` is the axis that the history names."""
         step, dense = self.progress.step(self.model, asked, branches)
+        self._branches = None
         self._registry.apply(self.model, step)
         if record_history:
             parts = [asked] if root else [{name: mask} for name, mask in asked.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from deploy_prune.graph.calling import Inputs, call_model
 from deploy_prune.graph.preserve import preserved
+from deploy_prune.pruner.branches import zeroed
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.prunable import Prunable
@@ -27,7 +28,7 @@ def importance_menu(prunable: Prunable, widths: MenuWidths) -> Menu:
         gone = torch.cat([torch.zeros(1, dtype=torch.float64), (scores - scores.min().clamp_max(0)).cumsum(0)])
         share = gone / gone[-1].clamp_min(1e-30)
         loss[name] = tuple(float(share[len(scores) - width]) for width in choices)
-    return Menu(dict(widths), loss)
+    return Menu(dict(widths), loss, _offered(prunable, widths))
 
 
 def divergence_menu(
@@ -39,6 +40,8 @@ def divergence_menu(
     advance: Callable[[], None] = lambda: None,
 ) -> Menu:
     """Loss of a width: how far the output moves on real inputs when this group alone is pruned to it.
+
+    Width 0 is measured without the whole branch, and its loss shared among the branch's groups.
 
     The distance of an output tensor is its squared error over its squared magnitude, averaged over the output's
     tensors; narrower widths of a group never count less than wider ones. Needs one forward pass per group and width,
@@ -59,14 +62,22 @@ def divergence_menu(
     with preserved(model), torch.no_grad():
         model.eval()
         dense = outputs()
+        partners = {name: groups for groups in prunable.branches.values() for name in groups}
         for name, choices in widths.items():
             found = []
             for width in choices[:-1]:
-                with _silenced(prunable, prunable.plan({name: width})):
-                    found.append(_distance(dense, outputs()))
-            loss[name] = (*np.maximum.accumulate(found[::-1])[::-1].tolist(), 0.0)
+                together = (name,) if width else partners.get(name, (name,))
+                with _silenced(prunable, prunable.plan(dict.fromkeys(together, width))):
+                    found.append(_distance(dense, outputs()) / len(together))
+            without, narrowed = found[: choices.count(0)], found[choices.count(0) :]
+            loss[name] = (*without, *np.maximum.accumulate(narrowed[::-1])[::-1].tolist(), 0.0)
             advance()
-    return Menu(dict(widths), loss)
+    return Menu(dict(widths), loss, _offered(prunable, widths))
+
+
+def _offered(prunable: Prunable, widths: MenuWidths) -> tuple[tuple[str, ...], ...]:
+    """The groups of each branch that may go by these widths."""
+    return tuple(groups for groups in prunable.branches.values() if all(0 in widths.get(g, ()) for g in groups))
 
 
 def _distance(dense: list[torch.Tensor], pruned: list[torch.Tensor]) -> float:
@@ -78,7 +89,7 @@ def _distance(dense: list[torch.Tensor], pruned: list[torch.Tensor]) -> float:
 
 @contextmanager
 def _silenced(prunable: Prunable, plan: Plan) -> Iterator[None]:
-    """The model with every slice that ``plan`` removes set to zero, for the time of the block."""
+    """The model with every slice and branch that ``plan`` removes set to zero, for the time of the block."""
     tensors: dict[str, torch.Tensor] = dict((*prunable.model.named_parameters(), *prunable.model.named_buffers()))
     saved = []
     for cut in plan.cuts:
@@ -86,7 +97,10 @@ def _silenced(prunable: Prunable, plan: Plan) -> Iterator[None]:
         saved.append((cut, gone, tensors[cut.parameter].index_select(cut.axis, gone)))
         tensors[cut.parameter].index_fill_(cut.axis, gone, 0)
     try:
-        yield
+        with ExitStack() as stack:
+            for branch in plan.branches:
+                stack.enter_context(zeroed(prunable.model.get_submodule(branch)))
+            yield
     finally:
         for cut, gone, content in reversed(saved):
             tensors[cut.parameter].index_copy_(cut.axis, gone, content)

@@ -14,11 +14,13 @@ class Menu:
     one unit.
 
     The loss at the full width is zero; it need not fall with the width, and may be negative where removal
-    helps. Raises ``InputError`` that names the group at fault.
+    helps. The groups of each entry of ``branches`` have width 0 all together or none of them; without a branch a
+    group has no such width. Raises ``InputError`` that names the group at fault.
     """
 
     widths: Mapping[str, tuple[int, ...]]
     loss: Mapping[str, tuple[float, ...]]
+    branches: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.widths.keys() != self.loss.keys():
@@ -28,6 +30,10 @@ class Menu:
             problem = _problem(widths, self.loss[group])
             if problem:
                 raise InputError(f"menu of group {group!r}: {problem}")
+        inside = [group for groups in self.branches for group in groups]
+        for group in (*self.widths, *inside):
+            if (0 in self.widths.get(group, ())) != (inside.count(group) == 1):
+                raise InputError(f"menu of group {group!r}: width 0 is for groups of one branch, and for all of them")
 
     def loss_at(self, widths: Mapping[str, int]) -> float:
         """Total loss of these widths, each of them on the menu."""

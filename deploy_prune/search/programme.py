@@ -8,6 +8,7 @@ Wainwright and Jordan 2008, 4.1).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +50,12 @@ class Programme:
         return {g: w[int(np.argmax(x[starts[g] : starts[g] + len(w)]))] for g, w in self.widths.items()}
 
 
-def build_programme(widths: Mapping[str, tuple[int, ...]], tables: Sequence[CostTables]) -> Programme:
-    """The programme over ``widths`` with one cost per entry of ``tables``."""
+def build_programme(
+    widths: Mapping[str, tuple[int, ...]],
+    tables: Sequence[CostTables],
+    branches: Sequence[tuple[str, ...]] = (),
+) -> Programme:
+    """The programme over ``widths`` with one cost per entry of ``tables``; a branch's groups go together or not."""
     lengths = [len(w) for w in widths.values()]
     first = dict(zip(widths, np.cumsum([0, *lengths[:-1]]).tolist(), strict=True))
     choices = sum(lengths)
@@ -66,6 +71,10 @@ def build_programme(widths: Mapping[str, tuple[int, ...]], tables: Sequence[Cost
             row[pair_first[key] : pair_first[key] + cost.size] += cost.ravel()
     links, ends = _link(widths, first, pair_first, costs.shape[1])
     constants = np.array([table.constant_s for table in tables])
+    zeros = [[(0, first[a], 1.0), (0, first[b], -1.0)] for groups in branches for a, b in pairwise(groups)]
+    if zeros:
+        links = sparse.csr_array(sparse.vstack([links, *(_ones(1, costs.shape[1], entries) for entries in zeros)]))
+        ends = np.concatenate([ends, np.zeros(len(zeros))])
     return Programme(widths, first, choices, links, ends, costs, constants)
 
 

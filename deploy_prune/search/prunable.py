@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from deploy_prune.errors import InputError
 from deploy_prune.graph.calling import Inputs
 from deploy_prune.importance import Importance, MagnitudeImportance
 from deploy_prune.latency.widths import useful_widths
+from deploy_prune.pruner.branches import innermost
 from deploy_prune.pruner.dependency import DependencyGraph
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import apply_plan
@@ -29,11 +30,13 @@ class Prunable:
         model: the dense model; it is never changed.
         graph: its dependency graph.
         scores: per free group the importance of each unit, shape (units,); the lowest go first.
+        branches: modules that may go as a whole, and the free groups inside each: it goes when these have width 0.
     """
 
     model: nn.Module
     graph: DependencyGraph
     scores: Mapping[str, torch.Tensor]
+    branches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -44,8 +47,11 @@ class Prunable:
         importance: Importance | None = None,
         ignored_layers: Iterable[nn.Module] = (),
         output_transform: Callable[[Any], Any] | None = None,
+        remove_branches: bool = False,
     ) -> Prunable:
         """Analyse a model and score the units of every group outside ``ignored_layers``.
+
+        With ``remove_branches`` the smallest residual branches that hold free groups, and no ignored layer, may go.
 
         Raises:
             InputError: nothing can be removed.
@@ -53,14 +59,15 @@ class Prunable:
         graph = DependencyGraph().build_dependency(model, example_inputs, output_transform=output_transform)
         criterion = importance or MagnitudeImportance()
         scores = {}
-        for group in graph.get_all_groups(ignored_layers):
+        ignored = list(ignored_layers)
+        for group in graph.get_all_groups(ignored):
             score = criterion(group)
             if score is not None:
                 scores[group.name] = torch.as_tensor(score, dtype=torch.float32).detach().cpu().expand(group.width)
         if not scores:
             reasons = "; ".join(f"{f.name} {f.reason}" for f in graph.frozen[:3])
             raise InputError(f"nothing of the model can be removed ({reasons}); give other layers or inputs")
-        return cls(model, graph, scores)
+        return cls(model, graph, scores, _branches(graph, scores, ignored) if remove_branches else {})
 
     @property
     def full_widths(self) -> dict[str, int]:
@@ -72,26 +79,45 @@ class Prunable:
 
         A unit that is several channels wide everywhere (both halves of a chunk and nothing else) needs fewer units.
         Wide groups take every second, fourth … step, so that no group has more than :data:`MAX_CHOICES` widths.
+        Groups in a branch have width 0 too.
         """
         menu = {}
+        inside = {name for groups in self.branches.values() for name in groups}
         for name, full in self.full_widths.items():
-            per_unit = min(
-                int(indices.shape[1]) for _, indices in self.graph.group(name).slices()
-            )
+            per_unit = min(int(indices.shape[1]) for _, indices in self.graph.group(name).slices())
             stride = max(step // per_unit, 1)
             while full > stride * MAX_CHOICES:
                 stride *= 2
-            menu[name] = useful_widths(full, stride)
+            menu[name] = (0, *useful_widths(full, stride)) if name in inside else useful_widths(full, stride)
         return menu
 
     def plan(self, widths: Mapping[str, int]) -> Plan:
-        """The plan that keeps the ``widths[group]`` most important units; groups not named stay whole."""
+        """The plan that keeps the ``widths[group]`` most important units; groups not named stay whole.
+
+        Raises:
+            PlanError: a width of 0 for some groups of a branch and not for all.
+        """
+        branches = [name for name, groups in self.branches.items() if all(widths.get(g) == 0 for g in groups)]
         removed = {
             name: self.scores[name].argsort(stable=True)[: len(self.scores[name]) - width].numpy()
             for name, width in widths.items()
         }
-        return self.graph.make_plan({name: units for name, units in removed.items() if len(units)})
+        return self.graph.make_plan({name: units for name, units in removed.items() if len(units)}, branches)
 
     def build(self, widths: Mapping[str, int]) -> nn.Module:
         """The pruned network of these widths, a new module."""
         return apply_plan(self.model, self.plan(widths))
+
+
+def _branches(
+    graph: DependencyGraph, scores: Mapping[str, Any], ignored_layers: list[nn.Module]
+) -> dict[str, tuple[str, ...]]:
+    """The smallest branches that hold groups, all of them scored, and no ignored layer; with these groups."""
+    ignored = graph.ignored_modules(ignored_layers)
+    found = {}
+    for branch in innermost(graph.find_branches()):
+        groups = tuple(g for g in branch.groups if graph.units.group(g).kind == "channels")
+        layers = set(graph.model.get_submodule(branch.name).modules())
+        if groups and scores.keys() >= set(groups) and not layers & ignored:
+            found[branch.name] = groups
+    return found

@@ -71,7 +71,7 @@ def solve(
     """
     limits = (Limit("latency", tables, budget_s), *also)
     _check(menu, limits)
-    programme = build_programme(menu.widths, [limit.tables for limit in limits])
+    programme = build_programme(menu.widths, [limit.tables for limit in limits], menu.branches)
     loss = np.zeros(programme.size)
     loss[: programme.choices] = np.concatenate([menu.loss[g] for g in menu.widths])
     budgets = [limit.budget for limit in limits]
@@ -142,7 +142,7 @@ def _minimise(
 
 def _least_cost(menu: Menu, limits: Sequence[Limit], index: int, time_limit_s: float) -> Fastest | None:
     """Least cost of one limit within the others, or None where these contradict each other."""
-    programme = build_programme(menu.widths, [limit.tables for limit in limits])
+    programme = build_programme(menu.widths, [limit.tables for limit in limits], menu.branches)
     budgets = [np.inf if k == index else limit.budget for k, limit in enumerate(limits)]
     result = _minimise(programme, programme.costs[index], budgets, _FASTEST_GAP, time_limit_s)
     if result.x is None:
