@@ -25,7 +25,7 @@ from deploy_prune.graph.boxes import (
     tie_boxes,
 )
 from deploy_prune.graph.equations import distinct, tie_equal_sizes, untrue_sizes
-from deploy_prune.graph.values import Atoms, Box, Facts, Frozen, Projection, SizeEquation
+from deploy_prune.graph.values import OUTPUT, Atoms, Box, Facts, Frozen, Projection, SizeEquation
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Resolved:
 
 def resolve(facts: Facts, values: Mapping[Attribute, int]) -> Resolved:
     """Turn recorded facts into components that may each be removed or kept; ``values`` are the attributes' own."""
-    frozen = list(facts.frozen)
+    frozen = sorted(facts.frozen, key=lambda f: f.place.operator != OUTPUT)  # of several reasons the plainest
     boxes = merged_boxes(facts, frozen)
     equations = distinct(facts.equations)
     either = any(len(free_axes(b)) > 1 for b in boxes)

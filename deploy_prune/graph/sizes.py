@@ -21,6 +21,7 @@ SetValue = Callable[[torch.Tensor, Value], None]
 
 _RESIZING = {"view", "reshape"}
 _STRETCHING = {"expand", "broadcast_to", "expand_as", "repeat", "tile"}
+_CONVOLVING = {"conv1d", "conv2d", "conv3d"}
 _CUTTING = {"tensor_split", "hsplit", "vsplit", "dsplit"}
 _CREATING = {"zeros", "ones", "empty", "full", "rand", "randn", "new_zeros", "new_ones", "new_empty", "new_full"}
 _SHAPING = _RESIZING | _STRETCHING | _CREATING | {"unflatten"}
@@ -81,6 +82,8 @@ def _observe_picking(facts: Facts, name: str, args: tuple[Any, ...], kwargs: dic
         dim, start, length = (*args[1:], *(kwargs[k] for k in ("dim", "start", "length")[len(args) - 1 :]))
         _prefix(facts, value_of(args[0]), dim, start)
         _equate(facts, value_of(result), [length], first=dim % result.ndim)
+    elif name in _CONVOLVING:
+        _grouped(facts, value_of(args[0]), kwargs.get("groups", args[6] if len(args) > 6 else 1))
     elif name in _NORMALIZING:
         _normalized(facts, value_of(args[0]), kwargs.get("normalized_shape", args[1] if len(args) > 1 else ()))
 
@@ -108,6 +111,12 @@ def _equate(facts: Facts, value: Value, sizes: Sequence[Any], first: int = 0) ->
 
 def _normalized(facts: Facts, value: Value, sizes: Sequence[Any]) -> None:
     _equate(facts, value, [s if isinstance(s, TracedInt) else -1 for s in sizes], first=value.ndim - len(sizes))
+
+
+def _grouped(facts: Facts, value: Value, groups: Any) -> None:
+    """A depthwise convolution as a function: as many groups as channels."""
+    if isinstance(groups, TracedInt) and value.ndim > 1 and groups == value.shape[1]:
+        _equate(facts, value, [groups], first=1)
 
 
 def _split(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], result: Sequence[torch.Tensor],
@@ -162,6 +171,7 @@ def _stretch(facts: Facts, name: str, args: tuple[Any, ...], kwargs: dict[str, A
         sizes: list[Any] = list(traced_shape(value_of(other), other.shape))
     else:
         sizes = _sizes(args[1:], kwargs)
+        sizes = [1] * (result.ndim - len(sizes)) + sizes  # tile takes the counts of the last axes alone
     offset = result.ndim - args[0].ndim
     stretched = [
         a for a, s in enumerate(sizes) if isinstance(s, TracedInt) and s > 1 and (a < offset or before[a - offset] == 1)

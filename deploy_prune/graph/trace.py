@@ -26,10 +26,7 @@ from deploy_prune.graph.preserve import enter_mode, heard_functionals, preserved
 from deploy_prune.graph.rules import RULES, Call
 from deploy_prune.graph.rules.elementwise import elementwise
 from deploy_prune.graph.sizes import observe
-from deploy_prune.graph.values import Facts, Place, Value
-
-OUTPUT = "output"
-"""Stands for an operator where the model's result is handed back."""
+from deploy_prune.graph.values import OUTPUT, Facts, Place, Value
 
 
 @dataclass

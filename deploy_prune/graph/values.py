@@ -21,6 +21,9 @@ import numpy as np
 if TYPE_CHECKING:
     from deploy_prune.graph.attributes import Comparison, Expression
 
+OUTPUT = "output"
+"""Stands for an operator where the model's result is handed back."""
+
 Atoms = np.ndarray
 """Integer array; each entry names one index of one parameter axis."""
 
