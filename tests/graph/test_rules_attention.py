@@ -79,12 +79,12 @@ def test_bilinear_ties_both_inputs_to_the_weight(bench):
 
 
 def test_experts_stay_and_their_channels_go_together(bench):
-    rows, weights = (
-        bench.value((8, 2), 1),
-        bench.facts.parameter("w", (3, 2, 4)),
-    )  # 0, 1; experts 2..4, in 5, 6, out 7..10
+    rows = bench.value((8, 8), 1)  # 0..7
+    weights = bench.facts.parameter("w", (3, 8, 4))  # experts 8..10, in 11..18, out 19..22
     out = bench.run("_grouped_mm", rows, weights, Value((3,)), outputs=[(8, 4)])
-    assert bench.frozen == {2, 3, 4} and bench.pairs == {(0, 5), (1, 6)} and blocks(out) == {(1,): [7, 8, 9, 10]}
+    assert bench.frozen == {8, 9, 10} and blocks(out) == {(1,): [19, 20, 21, 22]}
+    # Strides of 16 bytes: eight or four at a time.
+    assert bench.pairs >= {(0, 11), (7, 18), (11, 12), (11, 18), (19, 22)}
 
 
 def test_an_lstm_layer_has_four_gates_of_one_hidden_axis(bench):
@@ -180,7 +180,23 @@ def test_distances_need_zeros_on_both_sides(bench):
     assert other.frozen == {2, 3}
 
 
-def test_joint_blocks_split_over_other_axes_freeze(bench):
-    a, b = bench.value((2, 3, 4), (0, 1)), bench.value((2, 3, 4), (1, 2))
-    bench.run("add", a, b, outputs=[(2, 3, 4)])
-    assert bench.frozen == set(np.arange(18))
+def test_channels_against_channels_of_a_head_have_cells_of_their_own(bench):
+    q, k = bench.value((2, 2, 5), (0, 1)), bench.value((2, 5, 2), (0, 2))  # heads 2, inner 2: 0..3 and 4..7
+    out = bench.run("bmm", q, k, outputs=[(2, 2, 2)])
+    assert blocks(out) == {(0, 1, 2): [[[8, 9], [10, 11]], [[12, 13], [14, 15]]]} and zeros(out) == [True]
+    rows = bench.projections
+    assert {tuple(rows[b]) for a, b in bench.pairs if a < 4} == {(8, 9), (10, 11), (12, 13), (14, 15)}
+    assert {tuple(rows[b]) for a, b in bench.pairs if 4 <= a < 8} == {(8, 10), (9, 11), (12, 14), (13, 15)}
+
+
+def test_a_product_of_too_many_cells_freezes(bench):
+    a, b = bench.value((2, 1024, 1), (0, 1)), bench.value((2, 1, 1024), (0, 2))
+    assert not bench.run("mul", a, b, outputs=[(2, 1024, 1024)]).tracked
+    assert bench.frozen == set(np.arange(4096))
+
+
+def test_a_bare_axis_of_a_joint_block_keeps_its_size(bench):
+    gate, x = bench.value((1, 2, 3), (1, 2), zero=False), bench.value((1, 2, 3), 2)
+    out = bench.run("mul", gate, x, outputs=[(1, 2, 3)])
+    assert blocks(out) == {(1, 2): [[0, 1, 2], [3, 4, 5]]} and zeros(out) == [True] and not bench.frozen
+    assert ([[0, 1, 2], [3, 4, 5]], {0}) in bench.boxes

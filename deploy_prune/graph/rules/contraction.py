@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import keep_extent
 from deploy_prune.graph.rules.table import Call, rule
@@ -34,7 +36,10 @@ def whole_product(call: Call) -> list[Value]:
 
 @rule("_grouped_mm")
 def expert_product(call: Call) -> list[Value]:
-    """Rows (T, K) in runs, one run per expert, with weights (E, K, N) to (T, N); the experts stay."""
+    """Rows (T, K) in runs, one run per expert, with weights (E, K, N) to (T, N); the experts stay.
+
+    The operator demands strides of 16 bytes, so K and N lose eight neighbours at a time (four where eight do not fit).
+    """
     facts, (rows, weights) = call.facts, call.args[:2]
     if rows.ndim != 2 or weights.ndim != 3:
         facts.freeze_values(call.values(), "is multiplied in groups of other axes")
@@ -42,11 +47,24 @@ def expert_product(call: Call) -> list[Value]:
     experts = weights.block_at(0)
     if experts is not None:
         keep_extent(facts, experts, 0, "is one expert of a mixture")
+    for axis in (1, 2):
+        _go_in_runs(facts, weights.block_at(axis))
     rest = Value(weights.shape, tuple(b for b in weights.blocks if 0 not in b.axes))
     matrix = rest.moved((1, *weights.shape[1:]), {1: 1, 2: 2})
     product = contract(facts, Value((1, *rows.shape), rows.moved((1, *rows.shape), {0: 1, 1: 2}).blocks), matrix,
                        (1, *call.shape))  # fmt: skip
     return [product.moved(call.shape, {1: 0, 2: 1})]
+
+
+def _go_in_runs(facts: Facts, block: Block | None) -> None:
+    if block is None:
+        return
+    run = next((n for n in (8, 4) if block.atoms.size % n == 0), 0)
+    if len(block.axes) > 1 or not run:
+        facts.freeze(block.atoms, "must keep strides of 16 bytes")
+        return
+    runs = block.atoms.reshape(-1, run)
+    facts.unify(np.broadcast_to(runs[:, :1], runs.shape), runs)
 
 
 @rule("addbmm")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.rules.zeros import Flags, all_zero, keeps_zero
+from deploy_prune.graph.rules.zeros import Flags, all_zero, any_zero, keeps_zero
 from deploy_prune.graph.values import Block, Facts, Value
 
 NAMES = """
@@ -58,31 +59,55 @@ def combine(
     for axes in _joint_axes([b.axes for v in aligned for b in v.blocks]):
         parts = [[b for b in v.blocks if b.axes[0] in axes] for v in aligned]
         whole = next((p[0] for p in parts if p and p[0].axes == axes), None)
-        if whole is None:
-            for part in parts:
-                for block in part:
-                    facts.freeze(block.atoms, "meets an element-wise operand that is split over other axes")
-            continue
-        for part, size in zip(parts, sizes, strict=True):
-            _meet(facts, whole, part, size)
-        blocks.append(replace(whole, zero=zero([_flag(part, axes) for part in parts]), square=False))
+        if whole is not None:
+            kept = zero([_flag(part, axes, size) for part, size in zip(parts, sizes, strict=True)])
+        else:
+            whole = _cells(facts, parts, axes, shape)
+            kept = zero is any_zero and all(b.zero for part in parts for b in part)
+        if whole is not None:
+            for part, size in zip(parts, sizes, strict=True):
+                _meet(facts, whole, part, size)
+            blocks.append(replace(whole, zero=kept, square=False))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
 
 
-def _flag(part: Sequence[Block], axes: tuple[int, ...]) -> bool | None:
-    """Whether an operand is zero where an atom of the joint ``axes`` is removed: its blocks must cover the axes."""
-    covered = tuple(sorted(a for block in part for a in block.axes))
-    return all(b.zero for b in part) and covered == axes if part else None
+def _flag(part: Sequence[Block], axes: tuple[int, ...], size: Sequence[int]) -> bool | None:
+    """Whether an operand is zero where an atom of the joint ``axes`` is removed; None where it has no block there.
+
+    Its blocks must cover the axes, but for those that it keeps from shrinking (see :func:`_meet`).
+    """
+    covered = {a for block in part for a in block.axes}
+    return all(b.zero for b in part) and all(a in covered or size[a] > 1 for a in axes) if part else None
+
+
+MOST_CELLS = 1 << 20
+"""A product of more cells than this is not told apart: whatever enters it stays."""
+
+
+def _cells(
+    facts: Facts, parts: Sequence[Sequence[Block]], axes: tuple[int, ...], shape: tuple[int, ...]
+) -> Block | None:
+    """Atoms of their own for axes that no operand spans alone (channels against channels within each head)."""
+    if math.prod(shape[a] for a in axes) > MOST_CELLS:
+        for part in parts:
+            for block in part:
+                facts.freeze(block.atoms, "meets an element-wise operand that is split over other axes")
+        return None
+    cells = facts.fresh([shape[a] for a in axes])
+    facts.box(cells)
+    return Block(axes, cells)
 
 
 def _meet(facts: Facts, whole: Block, part: Sequence[Block], size: Sequence[int]) -> None:
-    """Tie one operand's blocks over the axes of ``whole`` to it; an axis that it has without atoms freezes the rest."""
+    """Tie one operand's blocks over the axes of ``whole`` to it; an axis that it has without atoms keeps its size."""
     for block in part:
         facts.unify(facts.project(whole, block.axes).atoms, block.atoms)
     covered = {a for block in part for a in block.axes}
     bare = [a for a in whole.axes if a not in covered and size[a] > 1]
-    if bare:
+    if len(bare) == len(whole.axes):
         facts.freeze(whole.atoms, f"meets a tensor of shape {tuple(size)} whose axis {bare[0]} is no parameter's")
+    elif bare:
+        facts.box(whole.atoms, [whole.axes.index(a) for a in bare])
 
 
 def _joint_axes(axes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from deploy_prune.graph.rules.elementwise import MOST_CELLS
 from deploy_prune.graph.rules.table import Call, rule, split_segments
 from deploy_prune.graph.values import Block, Facts, Value
 
@@ -32,9 +33,7 @@ def reshaped(facts: Facts, value: Value, shape: tuple[int, ...]) -> Value:
     for together in _touching(value.blocks, segments):
         block = together[0] if len(together) == 1 else _product(facts, together)
         touched = [s for s in segments if set(s[0]) & set(block.axes)]
-        old_axes = [a for s in touched for a in s[0]]
-        new_axes = [a for s in touched for a in s[1]]
-        blocks.append(_reshape_block(facts, block, old, old_axes, new, new_axes))
+        blocks.append(_reshape_block(facts, block, old, new, touched))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
 
 
@@ -54,10 +53,6 @@ def _touching(blocks: Sequence[Block], segments: Sequence[tuple[list[int], list[
     return [members for _, members in groups]
 
 
-_LARGEST_PRODUCT = 1 << 20
-"""More cells than this are not told apart (a whole weight matrix laid out flat): only one of its axes may shrink."""
-
-
 def _product(facts: Facts, blocks: Sequence[Block]) -> Block:
     """One block for several that are merged into an axis: a cell goes with its index in any of them.
 
@@ -68,7 +63,7 @@ def _product(facts: Facts, blocks: Sequence[Block]) -> Block:
     first = np.sort([b.atoms.min() for b in blocks])
     last = np.sort([b.atoms.max() for b in blocks])
     of_one_parameter = all(len(b.axes) == 1 for b in blocks) and (first[1:] == last[:-1] + 1).all()
-    if of_one_parameter or math.prod(sizes.values()) > _LARGEST_PRODUCT:
+    if of_one_parameter or math.prod(sizes.values()) > MOST_CELLS:
         longest = max(blocks, key=lambda b: b.atoms.size)
         for block in blocks:
             if block is not longest:
@@ -83,19 +78,26 @@ def _product(facts: Facts, blocks: Sequence[Block]) -> Block:
 
 
 def _reshape_block(
-    facts: Facts, block: Block, old: tuple[int, ...], old_axes: list[int], new: tuple[int, ...], new_axes: list[int]
+    facts: Facts,
+    block: Block,
+    old: tuple[int, ...],
+    new: tuple[int, ...],
+    segments: Sequence[tuple[list[int], list[int]]],
 ) -> Block:
+    """The block over the new axes of its segments; a segment that falls into several tracked axes makes a box."""
+    old_axes, new_axes = [a for s in segments for a in s[0]], [a for s in segments for a in s[1]]
     spread_shape = [old[a] if a in block.axes else 1 for a in old_axes]
     atoms = np.broadcast_to(block.atoms.reshape(spread_shape), [old[a] for a in old_axes])
     atoms = atoms.reshape([new[a] for a in new_axes])
     kept = [k for k in range(atoms.ndim) if (atoms != np.take(atoms, [0], axis=k)).any()]
     kept = kept or [0]
     atoms = atoms[tuple(slice(None) if k in kept else 0 for k in range(atoms.ndim))]
-    if len(kept) > 1:
+    tracked = {new_axes[k] for k in kept}
+    if any(len(tracked & set(s[1])) > 1 for s in segments):
         facts.box(atoms)
     if len(kept) != len(block.axes):
         facts.lay_out(atoms)
-    return replace(block, axes=tuple(new_axes[k] for k in kept), atoms=atoms)
+    return replace(block, axes=tuple(sorted(tracked)), atoms=atoms)
 
 
 @rule("permute")
