@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy_prune.errors import InputError
+from deploy_prune.latency.branches import Branches, is_whole
 from deploy_prune.latency.calibration import Calibration, calibrate
 from deploy_prune.latency.node import NodeModel, fit_node
 from deploy_prune.latency.sample import VariantSample
@@ -52,14 +53,19 @@ class LatencyModel:
     diagnostics: Diagnostics
 
     @classmethod
-    def fit(cls, samples: Sequence[VariantSample], full_widths: Mapping[str, int]) -> "LatencyModel":
+    def fit(
+        cls, samples: Sequence[VariantSample], full_widths: Mapping[str, int], branches: Branches | None = None
+    ) -> "LatencyModel":
         """Fit to profiled variants; ``InputError`` for too few of them, or one that lacks a group's width.
 
-        Call it again whenever another variant was measured: every decoded size is then re-checked.
+        Variants with width 0, where some of the ``branches`` are gone, tell which nodes go with each; times are fitted
+        to the others. Call it again whenever another variant was measured: every decoded size is then re-checked.
         """
+        cut = [sample for sample in samples if not is_whole(sample.widths)]
+        samples = [sample for sample in samples if is_whole(sample.widths)]
         if len(samples) < _LEAST_VARIANTS:
             raise InputError(f"got {len(samples)} profiled variants, expected at least {_LEAST_VARIANTS}; profile more")
-        series = collect_series(samples, full_widths)
+        series = collect_series(samples, full_widths, cut, branches)
         slowness = find_slowness(series)
         steady = [node.at_speed(slowness) for node in series]
         nodes = tuple(fit_node(node) for node in steady)
@@ -75,9 +81,10 @@ class LatencyModel:
         """
         self._refuse_unknown(widths)
         complete = {**self.full_widths, **widths}
-        sizes = [node.sizes_at(complete) for node in self.nodes]
-        times = {node.name: float(node.time_s(*at)) for node, at in zip(self.nodes, sizes, strict=True)}
-        variance = sum(float(node.variance_s2(*at)) for node, at in zip(self.nodes, sizes, strict=True))
+        nodes = [node for node in self.nodes if node.runs_at(complete)]
+        sizes = [node.sizes_at(complete) for node in nodes]
+        times = {node.name: float(node.time_s(*at)) for node, at in zip(nodes, sizes, strict=True)}
+        variance = sum(float(node.variance_s2(*at)) for node, at in zip(nodes, sizes, strict=True))
         fit = self.calibration
         total_s = fit.scale * sum(times.values()) + fit.overhead_s
         std_s = np.sqrt(fit.scale**2 * variance + (fit.total_std**2 + fit.speed_std**2) * total_s**2)

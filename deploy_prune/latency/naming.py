@@ -14,8 +14,12 @@ from deploy_prune.latency.sample import NodeSample, VariantSample
 from deploy_prune.latency.sizes import SizeDecoder
 
 
-def name_stably(samples: Sequence[VariantSample], decoder: SizeDecoder) -> list[dict[str, NodeSample]]:
-    """The nodes of each variant by a name that means the same node in all of them.
+def name_stably(
+    samples: Sequence[VariantSample], decoder: SizeDecoder, cut: Sequence[VariantSample] = ()
+) -> list[dict[str, NodeSample]]:
+    """The nodes of each variant by a name that means the same node in all of them, and then those of ``cut``.
+
+    Variants in ``cut`` lack nodes of branches that are gone; they have no say in the names.
 
     A node whose name occurs once in every variant and whose sizes decode exactly is an anchor. Any other node
     keeps its name if that, too, occurs once in every variant and always after the same anchor; else it
@@ -28,7 +32,7 @@ def name_stably(samples: Sequence[VariantSample], decoder: SizeDecoder) -> list[
         for node, anchor in _placed(sample, anchors):
             places[node.name].add(anchor)
     kept = anchors | {name for name in everywhere if len(places[name]) == 1}
-    return [_renamed(sample, anchors, kept) for sample in samples]
+    return [_renamed(sample, anchors, kept) for sample in (*samples, *cut)]
 
 
 def _everywhere(samples: Sequence[VariantSample]) -> set[str]:

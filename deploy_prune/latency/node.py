@@ -24,6 +24,7 @@ class NodeModel:
 
     ``axes`` names the sizes that the correction sees, such that cost tables can hold it exactly: where at
     most two groups decide the node, all that vary; else one that a single group decides; else none.
+    ``branch`` has the groups of the branch that the node goes with, if any.
     """
 
     name: str
@@ -33,11 +34,33 @@ class NodeModel:
     smooth: SmoothTime
     axes: tuple[str, ...]
     correction: Correction
+    branch: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:
         """Every group that the node's time depends on."""
         return _union(self.sizes)
+
+    @property
+    def pivot(self) -> str | None:
+        """Of a node of more than two groups, the one that decides the size which the correction sees."""
+        if len(self.groups) <= 2 or not self.axes:
+            return None
+        return self.sizes["io".index(self.axes[0])].groups[0]
+
+    @property
+    def gate(self) -> str | None:
+        """The group at whose width 0 the node is gone; None if it stays, or if no table of two groups can say so."""
+        if len(self.groups) > 2:
+            return self.pivot if self.pivot in self.branch else None
+        inside = [group for group in self.groups if group in self.branch]
+        if inside or not self.branch:
+            return inside[0] if inside else None
+        return self.branch[0] if len(self.groups) < 2 else None
+
+    def runs_at(self, widths: Mapping[str, int]) -> bool:
+        """Whether the node is there at these widths."""
+        return self.gate is None or widths[self.gate] > 0
 
     def sizes_at(self, widths: Mapping[str, int]) -> tuple[float, float]:
         """Relative input and output size at these widths."""
@@ -72,7 +95,7 @@ def fit_node(series: NodeSeries) -> NodeModel:
     residuals = np.divide(series.times_s - expected, expected, out=np.zeros_like(expected), where=expected > 0)
     axes = _choose_axes(series)
     correction = fit_correction(_points(series.i, series.o, axes), residuals, smooth.weights)
-    return NodeModel(series.name, series.op, series.sizes, series.dense_sizes, smooth, axes, correction)
+    return NodeModel(series.name, series.op, series.sizes, series.dense_sizes, smooth, axes, correction, series.branch)
 
 
 def _choose_axes(series: NodeSeries) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from deploy_prune.latency.branches import Branches, find_owner
 from deploy_prune.latency.naming import name_stably
 from deploy_prune.latency.sample import NodeSample, VariantSample
 from deploy_prune.latency.sizes import AffineSize, SizeDecoder
@@ -20,7 +21,8 @@ class NodeSeries:
     """Input and output ``sizes`` of a node, their ``dense_sizes`` in elements, and arrays over the variants.
 
     ``i`` and ``o`` (variants,) are the sizes relative to dense; ``times_s`` (variants,) is zero where
-    ``present`` (variants,) is false: a layout conversion that a variant did not need.
+    ``present`` (variants,) is false: a layout conversion that a variant did not need. ``branch`` has the groups
+    of the branch that the node goes with, none for a node that stays.
     """
 
     name: str
@@ -31,21 +33,36 @@ class NodeSeries:
     o: Floats
     times_s: Floats
     present: npt.NDArray[np.bool_]
+    branch: tuple[str, ...] = ()
 
     def at_speed(self, speeds: Floats) -> "NodeSeries":
         """The series with each variant's time divided by that variant's slowness, ``speeds`` (variants,)."""
         return replace(self, times_s=self.times_s / speeds)
 
 
-def collect_series(samples: Sequence[VariantSample], full_widths: Mapping[str, int]) -> tuple[NodeSeries, ...]:
-    """Every node of the variants. Raises ``InputError`` when a variant lacks the width of a group."""
+def collect_series(
+    samples: Sequence[VariantSample],
+    full_widths: Mapping[str, int],
+    cut: Sequence[VariantSample] = (),
+    branches: Branches | None = None,
+) -> tuple[NodeSeries, ...]:
+    """Every node of the variants, over ``samples``; ``cut`` are variants without some of the ``branches``.
+
+    Raises ``InputError`` when a variant lacks the width of a group.
+    """
     decoder = SizeDecoder([sample.widths for sample in samples], tuple(full_widths))
-    named = name_stably(samples, decoder)
+    everything = name_stably(samples, decoder, cut)
+    named, rest = everything[: len(samples)], everything[len(samples) :]
     names = tuple(dict.fromkeys(name for nodes in named for name in nodes))
     seen = {name: [nodes.get(name) for nodes in named] for name in names}
     for nodes in seen.values():
         _decode(nodes, decoder.decode)  # the exact sizes first: the others are compared with them
-    return tuple(_collect(name, nodes, decoder, full_widths) for name, nodes in seen.items())
+    series = (_collect(name, nodes, decoder, full_widths) for name, nodes in seen.items())
+    widths = [sample.widths for sample in cut]
+    return tuple(
+        replace(node, branch=find_owner([node.name not in nodes for nodes in rest], widths, branches or {}))
+        for node in series
+    )
 
 
 def _collect(

@@ -68,19 +68,20 @@ class _Sums:
     def add_node(self, node: NodeModel) -> None:
         if len(node.groups) <= 2:
             self._add_grid(node)
-        elif node.axes == ("o",):
-            self._add_pivot(node, node.sizes[1].groups[0], pivot_is_output=True)
-        elif node.axes == ("i",):
-            self._add_pivot(node, node.sizes[0].groups[0], pivot_is_output=False)
+        elif node.pivot is not None:
+            self._add_pivot(node, node.pivot, pivot_is_output=node.axes == ("o",))
         else:
             self._add_bilinear(node)
 
     def _add_grid(self, node: NodeModel) -> None:
-        """At most two groups: the time itself at every choice."""
-        groups = node.groups
+        """At most two groups: the time itself at every choice; nothing where the node is gone with its branch."""
+        groups = node.groups if node.gate is None else tuple(dict.fromkeys((*node.groups, node.gate)))
         shape = tuple(len(self.widths[g]) for g in groups)
         i, o = (self._size_grid(size, groups) / d for size, d in zip(node.sizes, node.dense_sizes, strict=True))
         times = node.time_s(i, o).reshape(shape)
+        if node.gate is not None:
+            along = [-1 if g == node.gate else 1 for g in groups]
+            times = times * self._there(node.gate).reshape(along)
         if not groups:
             self.constant_s += float(times)
         elif len(groups) == 1:
@@ -94,6 +95,8 @@ class _Sums:
         own_dense, other_dense = node.dense_sizes[::-1] if pivot_is_output else node.dense_sizes
         at = self._size_grid(own, (pivot,)) / own_dense
         at_zero, at_one = (node.time_s(x, at) if pivot_is_output else node.time_s(at, x) for x in (0.0, 1.0))
+        if node.gate is not None:
+            at_zero, at_one = at_zero * self._there(pivot), at_one * self._there(pivot)
         slope = at_one - at_zero
         self._add_unary(pivot, at_zero + slope * other.constant / other_dense)
         for group in other.groups:
@@ -115,6 +118,10 @@ class _Sums:
         if d:
             for left, right in product(inputs, outputs):
                 self._add_pair(left, right, d * np.outer(inputs[left], outputs[right]))
+
+    def _there(self, group: str) -> Floats:
+        """1 at each width of a group above zero, else 0."""
+        return (np.array(self.widths[group]) > 0).astype(float)
 
     def _size_grid(self, size: AffineSize, groups: tuple[str, ...]) -> Floats:
         """Elements at every choice of ``groups``, one axis per group."""

@@ -17,6 +17,7 @@ from deploy_prune.export.onnx import export_onnx
 from deploy_prune.graph.units import FrozenGroup
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.importance import Importance
+from deploy_prune.latency.branches import branch_variants
 from deploy_prune.latency.sampling import sample_widths
 from deploy_prune.pipeline.closed_loop import Budget, Loop, Round
 from deploy_prune.pipeline.device_step import find_step
@@ -83,6 +84,7 @@ def prune_to_latency(
     calibration: torch.Tensor | None = None,
     export: Export | None = None,
     output_transform: Callable[[Any], Any] | None = None,
+    remove_branches: bool = False,
     work_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> LatencyResult:
@@ -105,6 +107,7 @@ def prune_to_latency(
             the importance that it removes.
         export: ``export(module, path) -> path`` of an ONNX file (default: ``export.onnx.export_onnx``).
         output_transform: picks from the model's output what must keep its shape.
+        remove_branches: whether whole residual branches may go, so that the network gets shallower.
         work_dir: where measurements are kept, so that an interrupted call continues (default: a temporary folder).
         progress: shows what is under way.
 
@@ -116,7 +119,12 @@ def prune_to_latency(
     budget = Budget.of(latency_ms=latency_ms, speedup=speedup)
     profile = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
     prunable = Prunable.of(
-        model, example_inputs, importance=importance, ignored_layers=ignored_layers, output_transform=output_transform
+        model,
+        example_inputs,
+        importance=importance,
+        ignored_layers=ignored_layers,
+        output_transform=output_transform,
+        remove_branches=remove_branches,
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(work_dir or temporary)
@@ -144,9 +152,10 @@ def prune_to_latency(
 
 
 def design_variants(prunable: Prunable, device: Device, variants: int = VARIANTS) -> tuple[Mapping[str, int], ...]:
-    """Which widths to profile: the dense model first, then a balanced design on the device's steps."""
+    """Which widths to profile: the dense model first, then a design on its steps, then some without branches."""
     step = find_step(device.profile, device.folder)
-    return sample_widths(prunable.menu_widths(step), variants)
+    menu = {group: [w for w in widths if w] for group, widths in prunable.menu_widths(step).items()}
+    return (*sample_widths(menu, variants), *branch_variants(prunable.full_widths, prunable.branches))
 
 
 def price_widths(

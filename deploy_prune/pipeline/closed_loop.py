@@ -105,7 +105,7 @@ class Loop:
         rounds: list[Round] = []
         aim = AIM
         while len(rounds) < MAX_ROUNDS:
-            model = LatencyModel.fit(self.samples, full)
+            model = LatencyModel.fit(self.samples, full, self.prunable.branches)
             # What the model gets wrong about the dense network it gets wrong about all: only ratios count.
             unit = dense_s / model.predict(full).total_s
             widths = self._solve(model, aim * budget_s / unit, budget_s, unit)
@@ -132,7 +132,7 @@ class Loop:
 
     def _next_aim(self, rounds: Sequence[Round], unit: float) -> float:
         """The share to ask of the refitted model, by what it still gets wrong about the last plan."""
-        refitted = LatencyModel.fit(self.samples, self.prunable.full_widths)
+        refitted = LatencyModel.fit(self.samples, self.prunable.full_widths, self.prunable.branches)
         last = rounds[-1]
         still_wrong = last.measured_s / (unit * refitted.predict(last.widths).total_s)
         return AIM / min(max(still_wrong, 0.8), 1.25)

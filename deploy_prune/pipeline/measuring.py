@@ -92,7 +92,11 @@ def _open_device(settings: RunSettings, context: StageContext) -> tuple[Prunable
     task = open_task(settings, context)
     model = task.load(context.output_file(DENSE_MODEL))
     prunable = Prunable.of(
-        model, task.example_inputs(), importance=settings.importance(), output_transform=task.kept_output
+        model,
+        task.example_inputs(),
+        importance=settings.importance(),
+        output_transform=task.kept_output,
+        remove_branches=settings.recipe.search.remove_branches,
     )
     timing = Timing.from_dict(json.loads(context.output_file(DENSE_TIMING).read_text(encoding="utf-8")))
     return prunable, Device(

@@ -69,9 +69,13 @@ class BudgetRecipe(_Section):
 
 
 class SearchRecipe(_Section):
-    """What a width costs: the change of the outputs on this many real images; 0: the importance removed."""
+    """What a width costs: the change of the outputs on this many real images; 0: the importance removed.
+
+    With ``remove_branches`` whole residual branches may go, so that the network gets shallower.
+    """
 
     calibration_images: int = pydantic.Field(default=16, ge=0)
+    remove_branches: bool = False
 
 
 class FinetuneRecipe(TrainRecipe):
