@@ -40,7 +40,13 @@ def test_attention_masks_meet_the_heads_and_tracked_tokens_are_frozen(bench):
     mask = bench.value((2, 3, 3), 0)  # heads 7, 8
     bench.run(ATTENTION, q, k, v, 0.0, False, mask, outputs=[(1, 2, 3, 4), (1, 2, 3)])
     assert {(0, 7), (1, 8)} <= bench.pairs
-    assert {4, 5, 6} <= bench.frozen and "softmax over its axis depends on its other indices" in bench.reasons
+    assert {4, 5, 6} <= bench.frozen
+
+
+def test_tracked_tokens_are_frozen_by_the_softmax(bench):
+    k = bench.value((1, 2, 3, 4), 2)
+    bench.run(ATTENTION, Value((1, 2, 5, 4)), k, Value((1, 2, 3, 4)), outputs=[(1, 2, 5, 4), (1, 2, 5)])
+    assert bench.frozen == {0, 1, 2} and "softmax over its axis depends on its other indices" in bench.reasons
 
 
 def test_keys_without_zeros_cannot_lose_inner_channels(bench):

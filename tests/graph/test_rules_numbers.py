@@ -65,6 +65,12 @@ def test_only_the_mean_of_squares_runs_over_channels(bench):
     assert bench.frozen == {3, 4, 5}
 
 
+def test_a_variance_over_channels_needs_zeros(bench):
+    assert not bench.run("var", bench.value((2, 3), 1), [1], outputs=[(2,)]).tracked and not bench.frozen
+    variance, mean = bench.run("var_mean", bench.value((2, 3), 1, zero=False), [1], outputs=[(2,), (2,)])
+    assert bench.frozen == {3, 4, 5} and not variance.tracked and not mean.tracked
+
+
 def test_statistics_over_one_axis_of_a_joint_block_tie_its_columns(bench):
     x = bench.value((1, 2, 3), (1, 2))
     out = bench.run("amax", x, [1], outputs=[(1, 3)])

@@ -104,7 +104,7 @@ class PooledHeads(Projected):
         self.pool = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8, bias=False)
 
     def attention(self, q, k, v):
-        b, h, n, d = k.shape
+        b, h, _, d = k.shape
         k, v = (self.pool(t.reshape(b * h, 4, 4, d).permute(0, 3, 1, 2)) for t in (k, v))
         k, v = (t.reshape(b, h, d, -1).transpose(2, 3) for t in (k, v))
         return attend(q, k, v)
@@ -306,7 +306,7 @@ class ShapeAttribute(Tokens):
 
 BODIES = (
     SeparateProjections, SoftmaxByHand, EinsumAttention, GroupedQueries, GroupedQueriesInOneOperator, MultiQuery,
-    CosineAttention, NormalisedHeads, PooledHeads, ReluAttention, EluAttention, ChannelAttention, RotaryHalves, RotaryPairs,
-    RotaryComplex, FusedThreeHeadsInner, FusedHeadsThreeInner, FusedHeadsInnerThree, FusedChunks, RelativePositions,
-    ModuleAttention, CrossAttention, ClassToken, ResizedPositions, TokenMixer, ShapeAttribute,
+    CosineAttention, NormalisedHeads, PooledHeads, ReluAttention, EluAttention, ChannelAttention, RotaryHalves,
+    RotaryPairs, RotaryComplex, FusedThreeHeadsInner, FusedHeadsThreeInner, FusedHeadsInnerThree, FusedChunks,
+    RelativePositions, ModuleAttention, CrossAttention, ClassToken, ResizedPositions, TokenMixer, ShapeAttribute,
 )  # fmt: skip

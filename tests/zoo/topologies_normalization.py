@@ -100,6 +100,21 @@ class UnitLength(nn.Module):
         return self.b(x).permute(0, 3, 1, 2)
 
 
+class VarianceNorm(nn.Module):
+    """Scaled by the variance over the channels (timm's simple norm), and gated by one that no channel may leave."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.scale = nn.Linear(16, 20), nn.Linear(20, 16), nn.Parameter(torch.rand(20) + 0.5)
+        self.c = nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = x.permute(0, 2, 3, 1)
+        gate, x = self.c(x).sigmoid().var(-1, keepdim=True), self.a(x)
+        x = x * (x.var(-1, keepdim=True) + 1e-6).rsqrt() * self.scale * gate
+        return self.b(x).permute(0, 3, 1, 2)
+
+
 class Lengths(nn.Module):
     """The length of every channel's map as a gate from another layer, and one length that no channel may leave."""
 
@@ -184,5 +199,6 @@ class PerChannelActivations(nn.Module):
 
 BODIES = (
     GroupNorms, LayerScale, GroupNormAfterConcat, ChannelsFirstLayerNorm, RootMeanSquare, WeightNorm, SpectralNorm,
-    UnitLength, Lengths, ResponseNorm, FrozenBatchNorm, InstanceNorms, WeightStandardised, PerChannelActivations,
+    UnitLength, VarianceNorm, Lengths, ResponseNorm, FrozenBatchNorm, InstanceNorms, WeightStandardised,
+    PerChannelActivations,
 )  # fmt: skip

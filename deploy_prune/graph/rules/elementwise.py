@@ -65,9 +65,8 @@ def combine(
             whole = _cells(facts, parts, axes, shape)
             kept = zero is any_zero and all(b.zero for part in parts for b in part)
         if whole is not None:
-            for part, size in zip(parts, sizes, strict=True):
-                _meet(facts, whole, part, size)
-            blocks.append(replace(whole, zero=kept, square=False))
+            stays = [_meet(facts, whole, part, size) for part, size in zip(parts, sizes, strict=True)]
+            blocks += [replace(whole, zero=kept, square=False)] if all(stays) else []
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
 
 
@@ -98,8 +97,11 @@ def _cells(
     return Block(axes, cells)
 
 
-def _meet(facts: Facts, whole: Block, part: Sequence[Block], size: Sequence[int]) -> None:
-    """Tie one operand's blocks over the axes of ``whole`` to it; an axis that it has without atoms keeps its size."""
+def _meet(facts: Facts, whole: Block, part: Sequence[Block], size: Sequence[int]) -> bool:
+    """Tie one operand's blocks over the axes of ``whole`` to it; an axis that it has without atoms keeps its size.
+
+    Where it has none of the axes' atoms they are frozen, and nothing is left to follow: returns False.
+    """
     for block in part:
         facts.unify(facts.project(whole, block.axes).atoms, block.atoms)
     covered = {a for block in part for a in block.axes}
@@ -108,6 +110,7 @@ def _meet(facts: Facts, whole: Block, part: Sequence[Block], size: Sequence[int]
         facts.freeze(whole.atoms, f"meets a tensor of shape {tuple(size)} whose axis {bare[0]} is no parameter's")
     elif bare:
         facts.box(whole.atoms, [whole.axes.index(a) for a in bare])
+    return len(bare) < len(whole.axes)
 
 
 def _joint_axes(axes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:

@@ -14,7 +14,7 @@ from deploy_prune.graph.values import Atoms, Block, Facts, Value
 @rule("cat", "concat", "stack")
 def cat(call: Call) -> list[Value]:
     """Join along one axis; other axes meet element by element, and untracked pieces enter as frozen atoms."""
-    pieces = [v for v in call.args[0] if v.shape != (0,)]
+    pieces = [v for v in call.args[0] if 0 not in v.shape]
     dim = call.args[1] if len(call.args) > 1 else 0
     dim %= len(call.shape)
     if call.name == "stack":

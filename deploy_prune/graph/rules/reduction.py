@@ -66,7 +66,20 @@ def mean(call: Call) -> list[Value]:
     return _reduce(call, _axes(call), drop)
 
 
-@rule("amax", "amin", "max", "min", "argmax", "argmin", "prod", "var", "std", "var_mean", "std_mean", "any", "all",
+@rule("var", "std", "var_mean", "std_mean")
+def spread(call: Call) -> list[Value]:
+    """Variances are statistics of norms: what is removed counts as zero, which it must be."""
+
+    def drop(facts: Facts, value: Value, axis: int) -> Value:
+        block = value.block_at(axis)
+        if block is not None and block.zero:
+            return without_axis(facts, value, axis)
+        return _mixed(f"{call.name} over an axis depends on its other indices")(facts, value, axis)
+
+    return _reduce(call, _axes(call), drop)
+
+
+@rule("amax", "amin", "max", "min", "argmax", "argmin", "prod", "any", "all",
       "logsumexp", "_logsumexp", "median", "nanmedian", "mode", "count_nonzero", "aminmax", "nanmean",
       "quantile", "nanquantile")  # fmt: skip
 def statistic(call: Call) -> list[Value]:
