@@ -8,10 +8,14 @@ from torch import nn
 
 import deploy_prune
 from deploy_prune.errors import InputError, UnreachableBudgetError
+from deploy_prune.export.onnx import export_onnx
 from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
+from deploy_prune.pipeline.budget import design_variants
 from deploy_prune.pipeline.closed_loop import Budget
 from deploy_prune.pipeline.device_step import WIDTHS
+from deploy_prune.pipeline.variants import Device
 from deploy_prune.runtime.timing import Timing
+from deploy_prune.search.prunable import Prunable
 
 pytest.importorskip("onnxruntime")
 
@@ -69,6 +73,29 @@ def test_an_unreachable_budget_says_what_is_reachable(work):
     with pytest.raises(UnreachableBudgetError, match=message) as caught:
         deploy_prune.prune_to_latency(network(), INPUTS, profile=QUICK, latency_ms=0.001, work_dir=work)
     assert caught.value.fastest_s > 1e-6
+
+
+class Block(nn.Module):
+    """``x + second(relu(first(x)))``."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(32, 64, 3, padding=1), nn.Conv2d(64, 32, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.second(self.first(x).relu())
+
+
+def test_variants_without_branches_are_profiled(work):
+    """Two blocks, two more variants; nodes of a block are measured where it is there and nowhere else."""
+    model = nn.Sequential(nn.Conv2d(3, 32, 3), Block(), Block(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(32, 4, 1)).eval()
+    prunable = Prunable.of(model, INPUTS, remove_branches=True)
+    dense = export_onnx(model, INPUTS, work / "blocks.onnx")
+    device = Device(QUICK, lambda m, path: export_onnx(m, INPUTS, path), dense, 1e-3, work)
+    variants = design_variants(prunable, device, variants=3)
+    assert [[w["1.first"] > 0, w["2.first"] > 0] for w in variants] == [[True] * 2] * 3 + [[False, True], [True, False]]
+    blocks = [{n.name[:3] for n in device.profile_widths(prunable, v).nodes} & {"/1/", "/2/"} for v in variants[2:]]
+    assert blocks == [{"/1/", "/2/"}, {"/2/"}, {"/1/"}]
 
 
 @pytest.mark.parametrize(
