@@ -110,8 +110,8 @@ class VarianceNorm(nn.Module):
 
     def forward(self, x):
         x = x.permute(0, 2, 3, 1)
-        gate, x = self.c(x).sigmoid().var(-1, keepdim=True), self.a(x)
-        x = x * (x.var(-1, keepdim=True) + 1e-6).rsqrt() * self.scale * gate
+        gate, x = (3 * self.c(x)).sigmoid().var(-1, keepdim=True), self.a(x)
+        x = x * (x.var(-1, keepdim=True) + 1e-6).rsqrt() * self.scale * (0.1 + 5 * gate)
         return self.b(x).permute(0, 3, 1, 2)
 
 
