@@ -236,7 +236,6 @@ class Facts:
         if len(kept) == len(block.axes):
             return block
         gone = [k for k in range(len(block.axes)) if k not in kept]
-        self.box(block.atoms)
         shape = [block.atoms.shape[k] for k in kept]
         rows = block.atoms.transpose([*kept, *gone]).reshape(int(np.prod(shape)), -1)
         distinct, which = _distinct_rows(rows)
@@ -248,9 +247,13 @@ class Facts:
         """The user's code gives the size of ``axis`` of ``value`` by ``expression``."""
         block = value.block_at(axis)
         if block is not None:
-            self.equations.append(
-                SizeEquation(block.atoms, block.axes.index(axis % value.ndim), expression, self._locate())
-            )
+            atoms, place = block.atoms, block.axes.index(axis % value.ndim)
+        elif isinstance(expression, int) or value.shape[axis] < 2:
+            return
+        else:
+            atoms, place = self.fresh(value.shape[axis]), 0
+            self.freeze(atoms, "gives its size to an axis that is no parameter's")
+        self.equations.append(SizeEquation(atoms, place, expression, self._locate()))
 
     def unknown_operator(self, name: str, values: Iterable[Value]) -> None:
         """An operator without a rule: freeze all that enters it and remember its name."""

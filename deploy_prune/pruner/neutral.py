@@ -149,6 +149,8 @@ class _Functions(TorchFunctionMode):
         return torch.Size([s if s == d else DenseInt(s, d) for s, d in zip(shape, dense, strict=True)])
 
 
+_SPREADS = {"var", "std", "var_mean", "std_mean"}
+
 # Operators that choose by comparing, and the place of ``dim`` among their arguments.
 _CHOOSING = {"topk": 2, "sort": 1, "argsort": 1, "argmax": 1, "argmin": 1, "nms": 1}
 
@@ -178,6 +180,11 @@ class _Operators(TorchDispatchMode):
             averaged = args[0].numel() // result.numel()
             dense = self._as_recorded(averaged)
             return result if dense == averaged else result * (averaged / dense)
+        if name in _SPREADS:
+            first = result[0] if isinstance(result, tuple) else result
+            counted = args[0].numel() // max(first.numel(), 1)
+            dense = self._as_recorded(counted)
+            return result if dense == counted else _spread(name, args, kwargs or {}, counted, dense)
         if name == "native_batch_norm" and args[5]:
             counted = args[0].numel() // args[0].shape[1]
             dense = self._as_recorded(counted)
@@ -197,6 +204,17 @@ class _Operators(TorchDispatchMode):
         """What the recorded run had where this run has ``own``."""
         self.noted.append(own)
         return own if self.recorded is None else next(self.recorded, own)
+
+
+def _spread(name: str, args: Any, kwargs: dict[str, Any], counted: int, dense: int) -> Any:
+    """A variance or deviation that counts removed entries as zeros."""
+    data, axes = args[0], args[1] if len(args) > 1 else kwargs.get("dim")
+    correction, keep = kwargs.get("correction", 1), kwargs.get("keepdim", False)
+    mean = data.mean(axes, keepdim=keep) * (counted / dense)
+    squares = data.square().mean(axes, keepdim=keep) * counted
+    variance = (squares - dense * mean.square()) / (dense - (1 if correction is None else correction))
+    first = variance.sqrt() if name.startswith("std") else variance
+    return (first, mean) if name.endswith("mean") else first
 
 
 def _standardised(args: Any, share: float, result: Any) -> Any:
