@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import random
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 from torch import nn
 
 from deploy_prune.graph.attributes import Attribute, TracedInt
+from deploy_prune.graph.snapshot import Snapshot, is_plain_object
 
 _KEPT_APART = frozenset({"training", "_parameters", "_buffers", "_modules"})
 _COMPUTE_WITH_SIZES = (
@@ -24,34 +23,19 @@ _COMPUTE_WITH_SIZES = (
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """On exit every module's attributes, training flag, hooks and buffers, and all random states, are as on entry."""
-    attributes = [(holder, dict(holder.__dict__)) for _, _, holder in holders(model)]
-    containers = {id(v): (v, copy.copy(v)) for _, found in attributes for v in found.values() if _is_container(v)}
-    buffers = {b: (b._version, b.clone()) for b in model.buffers()}
+    """On exit everything reachable from the model (see :class:`Snapshot`) and all random states are as on entry."""
+    snapshot = Snapshot(model)
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), snapshot:
             yield
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.backends.mha.set_fastpath_enabled(fast_path)
-        for holder, found in attributes:
-            holder.__dict__.clear()
-            holder.__dict__.update(found)
-        for container, content in containers.values():
-            container.clear()
-            (container.extend if isinstance(container, list) else container.update)(content)
-        with torch.no_grad():
-            for buffer, (version, content) in buffers.items():
-                if buffer._version != version:
-                    buffer.copy_(content)
-
-
-def _is_container(value: Any) -> bool:
-    return type(value) in (dict, OrderedDict, list, set)
+        snapshot.restore()
 
 
 @contextmanager
@@ -88,17 +72,10 @@ def holders(model: nn.Module) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     for name, module in model.named_modules():
         yield name, (), module
         for key, value in list(module.__dict__.items()):
-            if key in _KEPT_APART or id(value) in seen or not _is_plain_object(value):
+            if key in _KEPT_APART or id(value) in seen or not is_plain_object(value):
                 continue
             seen.add(id(value))
             yield name, (key,), value
-
-
-def _is_plain_object(value: Any) -> bool:
-    if isinstance(value, (nn.Module, torch.Tensor, type)) or callable(value):
-        return False
-    origin = type(value).__module__.partition(".")[0]
-    return hasattr(value, "__dict__") and origin not in {"torch", "numpy", "builtins", "collections"}
 
 
 def trace_attributes(model: nn.Module) -> dict[Attribute, int]:

@@ -1,0 +1,122 @@
+"""Everything that a model's forward may change about the model, taken down before a run and put back after it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, OrderedDict, defaultdict, deque
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deploy_prune.errors import InputError
+
+_ATOMS = frozenset({bool, int, float, complex, str, bytes, type(None)})
+_MAPPINGS = frozenset({dict, OrderedDict, defaultdict, Counter})
+_SEQUENCES = frozenset({list, set, deque})
+
+# Objects of torch, NumPy and Python itself keep their own state; these few only hold what users put there.
+_PLAIN_LIBRARIES = frozenset({"types", "argparse"})
+_OTHER_LIBRARIES = (frozenset(sys.stdlib_module_names) | {"torch", "numpy"}) - _PLAIN_LIBRARIES
+
+
+def is_plain_object(value: Any) -> bool:
+    """Whether a value is an object of attributes, such as the ``config`` of Hugging Face models."""
+    if isinstance(value, (nn.Module, torch.Tensor, type)) or callable(value) or not hasattr(value, "__dict__"):
+        return False
+    return type(value).__module__.partition(".")[0] not in _OTHER_LIBRARIES
+
+
+class Snapshot(TorchDispatchMode):
+    """A model with everything reachable from it: attributes, containers in containers, objects, tensors.
+
+    Buffers and other tensors are copied at once. Parameters and gradients, which few models write to in their forward,
+    are copied before the first write: this is the mode to enter around the run.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Take down ``model``.
+
+        Raises:
+            InputError: it has lazy layers that no run has given their sizes.
+        """
+        super().__init__()
+        lazy = [n for n, t in (*model.named_parameters(), *model.named_buffers()) if is_lazy(t)]
+        if lazy:
+            raise InputError(f"{lazy[0]} has no size yet; run the model once, so that its lazy layers get their sizes")
+        self._containers: list[tuple[Any, Any]] = []
+        self._parameters: list[tuple[nn.Parameter, torch.Tensor, bool, torch.Tensor | None]] = []
+        self._copies: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._unwritten: dict[int, torch.Tensor] = {}
+        self._take(model)
+
+    def _take(self, model: nn.Module) -> None:
+        seen: set[int] = set()
+        left: list[Any] = [model]
+        while left:
+            value = left.pop()
+            kind = type(value)
+            if kind in _ATOMS or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if kind in _MAPPINGS:
+                self._containers.append((value, dict(value)))
+                left += value.values()
+            elif kind in _SEQUENCES:
+                self._containers.append((value, list(value)))
+                left += value
+            elif isinstance(value, tuple):
+                left += value
+            elif isinstance(value, torch.Tensor):
+                self._take_tensor(value)
+            elif isinstance(value, nn.Module) or is_plain_object(value):
+                left.append(value.__dict__)
+
+    def _take_tensor(self, tensor: torch.Tensor) -> None:
+        if not isinstance(tensor, nn.Parameter):
+            self._copies.append((tensor, tensor.data, tensor.detach().clone()))
+            return
+        self._parameters.append((tensor, tensor.data, tensor.requires_grad, tensor.grad))
+        for watched in (tensor, tensor.grad):
+            if watched is not None:
+                self._unwritten[_memory(watched)] = watched
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Copy parameters that the operator is about to write to."""
+        if self._unwritten and func._schema.is_mutable:
+            for tensor in pytree.tree_leaves((args, kwargs)):
+                watched = self._unwritten.pop(_memory(tensor), None) if isinstance(tensor, torch.Tensor) else None
+                if watched is not None:
+                    self._copies.append((watched, watched.data, watched.detach().clone()))
+        return func(*args, **(kwargs or {}))
+
+    def restore(self) -> None:
+        """Put everything back: the same objects with their old content."""
+        for container, content in self._containers:
+            container.clear()
+            (container.extend if isinstance(container, (list, deque)) else container.update)(content)
+        for parameter, data, requires_grad, grad in self._parameters:
+            parameter.data, parameter.grad = data, grad
+            if parameter.requires_grad != requires_grad:
+                parameter.requires_grad_(requires_grad)
+        with torch.no_grad():
+            for tensor, data, content in self._copies:
+                tensor.data = data
+                if not _is_identical(data, content):
+                    data.copy_(content)
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else id(tensor)
+
+
+def _is_identical(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Bit by bit, so that NaN equals NaN and every type compares; tensors without data are always alike."""
+    if a.is_meta:
+        return True
+    if a.layout is not torch.strided:
+        return False
+    return torch.equal(*(t.contiguous().reshape(-1).view(torch.uint8) for t in (a, b)))
