@@ -73,6 +73,9 @@ LANGUAGE = {
 }  # fmt: skip
 """Name -> (class, configuration) of models that read tokens."""
 
+MULTIPLES = {"MixtralForCausalLM": 4}
+"""Grouped matrix products take rows of 16 bytes only."""
+
 PICTURES = {
     "vit": ("ViTForImageClassification", VISION),
     "deit": ("DeiTForImageClassification", VISION),
@@ -121,7 +124,7 @@ def create(kind, **options):
 
 
 def read(kind, config):
-    return Case(create(kind, **config), {"input_ids": tokens(VOCABULARY)})
+    return Case(create(kind, **config), {"input_ids": tokens(VOCABULARY)}, multiple=MULTIPLES.get(kind, 1))
 
 
 def look(kind, config):
