@@ -7,9 +7,10 @@ A ``TorchDispatchMode`` sees every ATen operator of an eager run, so any Python 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -83,6 +84,9 @@ class _Tracer:
     def __init__(self, model: nn.Module) -> None:
         self.facts = Facts(self.locate)
         self.values: Any = WeakTensorKeyDictionary()
+        self.own_values: dict[str, Value] = {}
+        self.untracked: dict[tuple[int, ...], Value] = {}
+        self.known_calls: dict[tuple[Any, ...], Sequence[Value]] = {}
         self.viewed: set[int] = set()
         self.stack: list[str] = []
         self.operator = ""
@@ -109,12 +113,14 @@ class _Tracer:
 
     def mark(self) -> tuple[int, ...]:
         """How many facts there are now, for :meth:`roll_back`."""
-        return tuple(len(facts) for facts in self.facts.lists())
+        return (len(self.known_calls), *(len(facts) for facts in self.facts.lists()))
 
     def roll_back(self, mark: tuple[int, ...]) -> None:
         """Forget the facts recorded since ``mark``."""
-        for facts, length in zip(self.facts.lists(), mark, strict=True):
+        for facts, length in zip(self.facts.lists(), mark[1:], strict=True):
             del facts[length:]
+        while len(self.known_calls) > mark[0]:
+            self.known_calls.popitem()
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if id(module) in self.modules:
@@ -152,41 +158,52 @@ class _Tracer:
         return Place(self.stack[-1] if self.stack else "", self.operator, source)
 
     def value_of(self, tensor: torch.Tensor) -> Value:
-        """The abstract value of a tensor; parameters and buffers are known by identity."""
+        """The abstract value of a tensor; parameters and buffers are known by identity. Equal ones are one object."""
         name = self.tensors.get(id(tensor))
         if name is not None:
             self.facts.reached.add(name)
-            return replace(self.facts.parameter(name, tensor.shape), numbers=self.numbers.get(name))
-        value = self.values.get(tensor)
-        return value if value is not None else Value(tuple(tensor.shape))
+            if name not in self.own_values:
+                value = self.facts.parameter(name, tensor.shape)
+                self.own_values[name] = replace(value, numbers=self.numbers.get(name))
+            return self.own_values[name]
+        known: Value | None = self.values.get(tensor)
+        shape = tuple(tensor.shape)
+        return known if known is not None else self.untracked.setdefault(shape, Value(shape))
+
+    def abstract(self, argument: Any) -> Any:
+        """An operator's argument with its value for each tensor, also inside lists; lists become tuples."""
+        if isinstance(argument, torch.Tensor):
+            return self.value_of(argument)
+        return tuple(map(self.abstract, argument)) if isinstance(argument, (list, tuple)) else argument
 
     def set_value(self, tensor: torch.Tensor, value: Value) -> None:
         """Remember the abstract value of a tensor."""
         self.values[tensor] = value
 
-    def record(
-        self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any, before: list[Value]
-    ) -> None:
-        """Apply the operator's rule; ``before`` are the values of all tensor arguments before the call."""
+    def record(self, function: Any, given: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
+        """Apply the operator's rule to arguments that :meth:`abstract` gave before the call."""
         outputs = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
         schema = function._schema
         if not schema.is_mutable and any(a.alias_info for a in schema.arguments):
             self.viewed.update(t.untyped_storage()._cdata for t in outputs)
-        if not any(v.tracked for v in before):
+        if not any(map(_is_tracked, (*given, *named.values()))):
             return
         self.operator = operator_name(function)
-        values = iter(before)
-        replace = lambda a: pytree.tree_map_only(torch.Tensor, lambda _: next(values), a)  # noqa: E731
-        given, named = replace(list(args)), replace(dict(kwargs))
-        rest = schema.arguments[len(given) :]
-        given += [named.pop(a.name, a.default_value if a.has_default_value() else None) for a in rest]
-        call = Call(self.facts, self.operator, tuple(given), tuple(tuple(t.shape) for t in outputs), named)
-        for tensor, value in zip(outputs, self._apply(function, call), strict=False):
+        shapes = tuple(tuple(t.shape) for t in outputs)
+        # The same operator on the same values says the same again, as most do in train mode after eval mode.
+        call_key = (function, given, *named.items(), shapes)
+        values = self.known_calls.get(call_key)
+        if values is None:
+            rest = schema.arguments[len(given) :]
+            named = dict(named)
+            given += tuple(named.pop(a.name, a.default_value if a.has_default_value() else None) for a in rest)
+            values = self._apply(function, Call(self.facts, self.operator, given, shapes, named), call_key)
+        for tensor, value in zip(outputs, values, strict=False):
             if schema.is_mutable:
                 self._guard_write(tensor, value)
             self.values[tensor] = value
 
-    def _apply(self, function: Any, call: Call) -> Sequence[Value]:
+    def _apply(self, function: Any, call: Call, call_key: tuple[Any, ...]) -> Sequence[Value]:
         rule = RULES.get(call.name)
         if rule is None and torch.Tag.pointwise in function.tags:
             rule = elementwise
@@ -195,11 +212,12 @@ class _Tracer:
             return [Value(shape) for shape in call.outputs]
         mark = self.mark()
         try:
-            return rule(call)
+            values = self.known_calls[call_key] = rule(call)
         except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
             self.roll_back(mark)
             self.facts.freeze_values(call.values(), f"the rule of operator {call.name} does not fit here ({error})")
             return [Value(shape) for shape in call.outputs]
+        return values
 
     def _guard_write(self, tensor: torch.Tensor, value: Value) -> None:
         """A write that brings new channels into memory seen through several views cannot be followed."""
@@ -224,6 +242,13 @@ def _holds_positions(buffer: torch.Tensor) -> bool:
     return buffer.ndim == 1 and buffer.dtype in (torch.int64, torch.int32)
 
 
+def _is_tracked(argument: Any) -> bool:
+    if isinstance(argument, tuple):
+        return any(map(_is_tracked, argument))
+    return isinstance(argument, Value) and argument.tracked
+
+
+@cache
 def operator_name(function: Any) -> str:
     """Table name of an ATen overload: ``aten.add_.Tensor`` is ``add``; other libraries keep their prefix."""
     name = function.overloadpacket.__name__
@@ -239,9 +264,9 @@ class _Operators(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        before = [self.tracer.value_of(t) for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        given, named = self.tracer.abstract(args), {k: self.tracer.abstract(a) for k, a in kwargs.items()}
         result = func(*args, **kwargs)
-        self.tracer.record(func, args, kwargs, result, before)
+        self.tracer.record(func, given, named, result)
         return result
 
 
