@@ -80,7 +80,8 @@ def build(name):
     if module_of(name) in RESIZED:
         options = {**options, "img_size": size}
     torch.manual_seed(0)
-    return Case(enliven(timm.create_model(name, pretrained=False, num_classes=1000, **options)), images(size))
+    model = timm.create_model(name, pretrained=False, num_classes=1000, **options)
+    return Case(enliven(model), images(size, batch=1 if size > 128 else 2))
 
 
 def module_of(name):
