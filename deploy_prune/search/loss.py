@@ -24,7 +24,7 @@ def importance_menu(prunable: Prunable, widths: MenuWidths) -> Menu:
     """Loss of a width: the share of its group's importance that goes (no data needed)."""
     loss = {}
     for name, choices in widths.items():
-        scores = prunable.scores[name].double().sort().values
+        scores = prunable.ranking[name].scores.double()
         gone = torch.cat([torch.zeros(1, dtype=torch.float64), (scores - scores.min().clamp_max(0)).cumsum(0)])
         share = gone / gone[-1].clamp_min(1e-30)
         loss[name] = tuple(float(share[len(scores) - width]) for width in choices)

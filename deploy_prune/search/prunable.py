@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
 from deploy_prune.errors import InputError
@@ -16,6 +15,7 @@ from deploy_prune.latency.widths import useful_widths
 from deploy_prune.pruner.branches import innermost
 from deploy_prune.pruner.dependency import DependencyGraph
 from deploy_prune.pruner.plan import Plan
+from deploy_prune.pruner.ranking import Ranking, rank
 from deploy_prune.pruner.surgery import apply_plan
 
 MAX_CHOICES = 16
@@ -29,13 +29,13 @@ class Prunable:
     Attributes:
         model: the dense model; it is never changed.
         graph: its dependency graph.
-        scores: per free group the importance of each unit, shape (units,); the lowest go first.
+        ranking: per free group the order in which its units go, each row's by itself.
         branches: modules that may go as a whole, and the free groups inside each: it goes when these have width 0.
     """
 
     model: nn.Module
     graph: DependencyGraph
-    scores: Mapping[str, torch.Tensor]
+    ranking: Mapping[str, Ranking]
     branches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -58,21 +58,18 @@ class Prunable:
         """
         graph = DependencyGraph().build_dependency(model, example_inputs, output_transform=output_transform)
         criterion = importance or MagnitudeImportance()
-        scores = {}
         ignored = list(ignored_layers)
-        for group in graph.get_all_groups(ignored):
-            score = criterion(group)
-            if score is not None:
-                scores[group.name] = torch.as_tensor(score, dtype=torch.float32).detach().cpu().expand(group.width)
-        if not scores:
+        ranked = {group.name: rank(group, criterion) for group in graph.get_all_groups(ignored)}
+        ranking = {name: found for name, found in ranked.items() if found is not None}
+        if not ranking:
             reasons = "; ".join(f"{f.name} {f.reason}" for f in graph.frozen[:3])
             raise InputError(f"nothing of the model can be removed ({reasons}); give other layers or inputs")
-        return cls(model, graph, scores, _branches(graph, scores, ignored) if remove_branches else {})
+        return cls(model, graph, ranking, _branches(graph, ranking, ignored) if remove_branches else {})
 
     @property
     def full_widths(self) -> dict[str, int]:
         """Units per free group in the dense model."""
-        return {name: len(score) for name, score in self.scores.items()}
+        return {name: len(ranked.scores) for name, ranked in self.ranking.items()}
 
     def menu_widths(self, step: int) -> dict[str, tuple[int, ...]]:
         """Widths per group at which some layer's channels are a multiple of ``step``, and the full width.
@@ -99,10 +96,11 @@ class Prunable:
         """
         branches = [name for name, groups in self.branches.items() if all(widths.get(g) == 0 for g in groups)]
         removed = {
-            name: self.scores[name].argsort(stable=True)[: len(self.scores[name]) - width].numpy()
+            name: self.ranking[name].least(len(self.ranking[name].scores) - width)
             for name, width in widths.items()
+            if width < len(self.ranking[name].scores)
         }
-        return self.graph.make_plan({name: units for name, units in removed.items() if len(units)}, branches)
+        return self.graph.make_plan(removed, branches)
 
     def build(self, widths: Mapping[str, int]) -> nn.Module:
         """The pruned network of these widths, a new module."""
@@ -110,14 +108,14 @@ class Prunable:
 
 
 def _branches(
-    graph: DependencyGraph, scores: Mapping[str, Any], ignored_layers: list[nn.Module]
+    graph: DependencyGraph, ranking: Mapping[str, Any], ignored_layers: list[nn.Module]
 ) -> dict[str, tuple[str, ...]]:
-    """The smallest branches that hold groups, all of them scored, and no ignored layer; with these groups."""
+    """The smallest branches that hold groups, all of them ranked, and no ignored layer; with these groups."""
     ignored = graph.ignored_modules(ignored_layers)
     found = {}
     for branch in innermost(graph.find_branches()):
         groups = tuple(g for g in branch.groups if graph.units.group(g).kind == "channels")
         layers = set(graph.model.get_submodule(branch.name).modules())
-        if groups and scores.keys() >= set(groups) and not layers & ignored:
+        if groups and ranking.keys() >= set(groups) and not layers & ignored:
             found[branch.name] = groups
     return found
