@@ -121,19 +121,29 @@ def _undo(symbol: str, size: int, other: int, unknown_left: bool) -> int | None:
 
 
 class TracedInt(int):
-    """An int that remembers the expression it came from; a plain int to everything else."""
+    """An int that remembers the expression it came from; a plain int to everything else.
+
+    One that outlives its trace, in a cache of the user's code say, says nothing any more: it is a plain int.
+    """
 
     expression: Expression
+    trace: list[Comparison] | None
 
     def __new__(cls, value: int, expression: Expression) -> TracedInt:
         """``value`` with its origin."""
         traced = super().__new__(cls, value)
         traced.expression = expression
+        traced.trace = _heard
         return traced
 
     def __eq__(self, other: object) -> bool:
         equal = int.__eq__(self, other)
-        if equal is True and _heard is not None and isinstance(other, TracedInt):
+        if (
+            equal is True
+            and _heard is not None
+            and isinstance(other, TracedInt)
+            and self.trace is other.trace is _heard
+        ):
             _heard.append((self.expression, other.expression))
         return equal
 
@@ -177,7 +187,7 @@ def hear_comparisons(found: list[Comparison]) -> Iterator[None]:
 def expression_of(value: Any) -> Expression | None:
     """The expression behind an integer; a plain integer is itself a literal; anything else is None."""
     if isinstance(value, TracedInt):
-        return value.expression
+        return value.expression if value.trace is _heard else int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -189,6 +199,8 @@ def _traced(symbol: str, reflected: bool) -> Callable[[TracedInt, Any], Any]:
             return NotImplemented
         left, right = (other, self) if reflected else (self, other)
         result = compute(int(left), int(right))
+        if self.trace is not _heard:
+            return result
         left_expression, right_expression = expression_of(left), expression_of(right)
         assert left_expression is not None and right_expression is not None
         return TracedInt(result, Operation(symbol, left_expression, right_expression))

@@ -210,5 +210,5 @@ def _create(
         blocks = tuple(Block((a,), facts.fresh(result.shape[a]), zero=zero) for a in axes)
         value = Value(tuple(result.shape), blocks)
         for axis in axes:
-            facts.equate_size(value, axis, sizes[axis].expression)
+            _equate(facts, value, [sizes[axis]], first=axis)
         set_value(result, value)

@@ -33,6 +33,10 @@ class DenseInt(int):
         size.dense = dense
         return size
 
+    def __hash__(self) -> int:
+        """Not that of the plain integer, so that a cache in the user's code never hands a dense scale to later runs."""
+        return hash((DenseInt, int(self), self.dense))
+
     def __float__(self) -> float:
         return float(self.dense)
 

@@ -1,6 +1,7 @@
 """Looking at a model changes nothing: neither the model nor torch, after success, failure and interruption."""
 
 import copy
+import functools
 import gc
 import random
 import types
@@ -261,3 +262,37 @@ def test_a_model_made_for_inference_is_read():
 def test_lazy_layers_are_to_be_run_first():
     with pytest.raises(InputError, match=r"^0\.weight has no size yet; run the model once, so that its lazy layers"):
         trace(nn.Sequential(nn.LazyLinear(4)), DATA)
+
+
+@functools.lru_cache
+def scale(width, unit):
+    return float(width) ** -0.5 * unit
+
+
+@functools.lru_cache
+def multiple(width, unit):
+    return width // unit * unit
+
+
+class Caches(nn.Module):
+    """Sizes that its code computes stay in caches of the process."""
+
+    def __init__(self, literal):
+        super().__init__()
+        self.first, self.last, self.literal = nn.Linear(6, 8), nn.Linear(8, 2), literal
+
+    def forward(self, x):
+        y = self.first(x)
+        y = y.view(-1, multiple(8 if self.literal else y.shape[1], 2))
+        return self.last(y * scale(y.shape[1], 1))
+
+
+def test_caches_of_the_users_code_hand_nothing_on():
+    model = Caches(literal=False)
+    graph = build_graph(model)
+    plan = graph.make_plan({"first": [1, 4]})
+    pruned = apply_plan(model, plan)
+    verify(model, pruned, plan, DATA)
+    assert scale(6, 1) == 6**-0.5 and scale(8, 1) == 8**-0.5
+    assert type(multiple(6, 2)) is int
+    assert build_graph(Caches(literal=True)).frozen[0].reason == "has the literal size 8 in the code"
