@@ -144,6 +144,11 @@ def _compare(
     expected: list[tuple[str, torch.Tensor]], got: list[tuple[str, torch.Tensor]], training: bool, limit: float
 ) -> float:
     mode = "train" if training else "eval"
+    if not expected:
+        raise VerificationError(
+            f"the output in {mode} mode holds no floating-point tensor to compare; "
+            "give an output_transform that returns one"
+        )
     worst = 0.0
     for (name, a), (_, b) in zip(expected, got, strict=True):
         if a.shape != b.shape:

@@ -101,6 +101,13 @@ def test_a_changed_weight_is_caught():
         verify(model, pruned, plan, IMAGES)
 
 
+def test_a_comparison_of_nothing_is_refused():
+    model = build("Residual")
+    plan = DependencyGraph().build_dependency(model, IMAGES).make_plan({"stem.0": [0]})
+    with pytest.raises(VerificationError, match="holds no floating-point tensor"):
+        verify(model, apply_plan(model, plan), plan, IMAGES, output_transform=lambda _: [])
+
+
 def test_plan_of_another_architecture_is_refused():
     plan = DependencyGraph().build_dependency(build("Residual"), IMAGES).make_plan({"stem.0": [0]})
     with pytest.raises(PlanError, match="made for another architecture"):
