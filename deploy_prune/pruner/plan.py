@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import nn
 from deploy_prune.errors import InputError, PlanError
 from deploy_prune.graph.attributes import Attribute
 from deploy_prune.graph.boxes import is_full
-from deploy_prune.graph.units import UnitGroup, Units
+from deploy_prune.graph.units import Partition, UnitGroup, Units
 from deploy_prune.pruner.branches import groups_within, lies_within, outermost
 from deploy_prune.pruner.solving import solve_attributes
 
@@ -112,8 +113,12 @@ class Plan:
 
 def architecture_hash(model: nn.Module) -> str:
     """sha256 over the names and shapes of all parameters and buffers."""
-    tensors = {n: tuple(t.shape) for n, t in (*model.named_parameters(), *model.named_buffers())}
-    return hashlib.sha256(repr(sorted(tensors.items())).encode()).hexdigest()
+    shapes: dict[int, tuple[str, tuple[int, ...]]] = {}
+    for prefix, module in model.named_modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                shapes.setdefault(id(tensor), (f"{prefix}.{name}" if prefix else name, tuple(tensor.shape)))
+    return hashlib.sha256(repr(sorted(shapes.values())).encode()).hexdigest()
 
 
 def make_plan(
@@ -140,18 +145,20 @@ def make_plan(
     branches = outermost(branches)
     inside = {name for branch in branches for name in groups_within(units, branch)}
     widths = {g.name: 0 if g.name in inside else g.width for g in units.groups}
+    groups = {g.name: g for g in units.groups}
+    dead: dict[Partition, list[np.ndarray]] = defaultdict(list)
     for name, indices in removed.items():
         if name not in widths:
             raise PlanError(f"unknown group {name!r}; the model's groups are {', '.join(list(widths)[:8])}, …")
         if name in inside:
             continue
-        group = units.group(name)
+        group = groups[name]
         gone = _checked(group, np.asarray(indices, dtype=np.int64))
-        dead = np.zeros(int(group.labels.max()) + 1, bool)
-        dead[np.take_along_axis(group.labels, gone, axis=1)] = True
-        labels = units.labels(group.partition)
-        alive[(labels < len(dead)) & dead[np.minimum(labels, len(dead) - 1)]] = False
+        dead[group.partition].append(np.take_along_axis(group.labels, gone, axis=1).ravel())
         widths[name] -= gone.shape[1]
+    for partition, components in dead.items():
+        labels = units.labels(partition)
+        alive[np.bincount(np.concatenate(components), minlength=int(labels.max()) + 1)[labels] > 0] = False
     _check_complete(units, alive)
     cuts = []
     for (parameter, axis), atoms in units.axes.items():

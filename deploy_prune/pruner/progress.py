@@ -99,7 +99,7 @@ class Progress:
         """Those of the masked units that are left, as indices (rows, k) into the group as it is now."""
         now = self.group(name)
         chosen = mask[now.dense_rows[:, None], now.dense]
-        return np.stack([np.flatnonzero(row) for row in chosen])
+        return np.stack([row.nonzero()[0] for row in chosen])
 
     def mask(self, name: str, units: Any) -> np.ndarray:
         """Units of a group as it is now, as a mask over the dense model's.

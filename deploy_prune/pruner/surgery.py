@@ -96,7 +96,7 @@ def _sliced(tensor: torch.Tensor, axes: list[tuple[int, torch.Tensor]]) -> torch
         return data.contiguous()
 
     with torch.no_grad():
-        sliced = take(tensor.detach()).clone()
+        sliced = take(tensor.detach())
         if not isinstance(tensor, nn.Parameter):
             return sliced
         parameter = nn.Parameter(sliced, requires_grad=tensor.requires_grad)
