@@ -86,7 +86,9 @@ def pair(name):
     make, inputs = MODELS[name]
     dense = enliven(make())
     pruned = copy.deepcopy(dense)
-    BasePruner(pruned, inputs, RandomImportance(), pruning_ratio=0.3).step()
+    BasePruner(
+        pruned, inputs, RandomImportance(), pruning_ratio=0.3, prune_num_heads=True, head_pruning_ratio=0.5
+    ).step()
     assert size(pruned) < 0.85 * size(dense)
     return dense, pruned, inputs
 
