@@ -92,6 +92,7 @@ class _Tracer:
         self.operator = ""
         self.inside_alternative = False
         self.modules = {id(m): n for n, m in model.named_modules()}
+        self.many_sided = {k for k in set(map(type, model.modules())) if any(n.startswith("forward_") for n in dir(k))}
         self.tensors = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
         self.numbers = {n: b.detach().cpu().numpy() for n, b in model.named_buffers() if _holds_positions(b)}
 
@@ -125,7 +126,7 @@ class _Tracer:
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if id(module) in self.modules:
             self.stack.append(self.modules[id(module)])
-            if not self.inside_alternative:
+            if not self.inside_alternative and type(module) in self.many_sided:
                 for alternative in alternative_forwards(module):
                     self._run_alternative(alternative, args)
 
