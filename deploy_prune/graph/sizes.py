@@ -139,7 +139,8 @@ def _getitem(facts: Facts, value: Value, index: Any) -> None:
             axis += value.ndim - consumed
             continue
         if isinstance(item, slice):
-            _prefix(facts, value, axis, item.start)
+            if (item.step or 1) == 1:  # of a stride, the start is a phase, not a count
+                _prefix(facts, value, axis, item.start)
             _prefix(facts, value, axis, item.stop)
         axis += item.ndim if isinstance(item, torch.Tensor) and item.dtype == torch.bool else 1
 

@@ -178,6 +178,8 @@ class _Operators(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if name in {"native_layer_norm", "native_group_norm"}:
             return _affine(name, args, result)
+        if name == "div" and isinstance(args[1], torch.Tensor):  # a removed divisor is zero in the masked original
+            return torch.where(args[1] == 0, torch.zeros_like(result), result) if args[1].numel() else result
         if "weight_norm" in name:  # a removed row is 0 * 0 / 0 in the masked original
             return pytree.tree_map_only(torch.Tensor, torch.nan_to_num, result)
         if name == "mean" and result.numel():

@@ -55,9 +55,14 @@ def solve_attributes(facts: Facts, alive: np.ndarray, attributes: Mapping[Attrib
 def _follow(
     facts: Facts, values: dict[Attribute, int], solved: set[Attribute], axis_size: Callable[[AxisSize], int]
 ) -> None:
-    """Attributes that the code only compares with a size take that size."""
+    """Attributes that the code only compares with a size take the value that keeps the comparison true."""
     for one, other in facts.comparisons:
-        for attribute, equal in ((one, other), (other, one)):
-            if isinstance(attribute, Attribute) and attribute not in solved:
-                values[attribute] = evaluate(equal, values, axis_size)
-                solved.add(attribute)
+        for side, equal in ((one, other), (other, one)):
+            unknown = attributes_in(side) - solved
+            if len(unknown) != 1:
+                continue
+            attribute = next(iter(unknown))
+            value = solve_for(side, attribute, evaluate(equal, values, axis_size), values, axis_size)
+            if value is not None and evaluate(side, values, axis_size) != evaluate(equal, values, axis_size):
+                values[attribute] = value
+            solved.add(attribute)
