@@ -16,14 +16,12 @@ class Case:
         inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
         forward_fn: ``forward_fn(model, inputs)`` in place of a plain call.
         output_transform: picks from the output what must keep its shape.
-        multiple: widths that an operator of the model takes are multiples of this.
     """
 
     model: nn.Module
     inputs: Any
     forward_fn: Callable[[nn.Module, Any], Any] | None = None
     output_transform: Callable[[Any], Any] | None = None
-    multiple: int = 1
 
     @property
     def options(self):

@@ -33,7 +33,7 @@ def judge_ours(outcome, case, ratio, heads=False, mistakes=0, seed=0):
     describe(outcome, graph)
     outcome.stage = "prune"
     started = time.perf_counter()
-    plan = graph.make_plan(random_removal(graph.units, ratio, heads, case.multiple, seed))
+    plan = graph.make_plan(random_removal(graph.units, ratio, heads, seed))
     pruned = apply_plan(case.model, plan)
     outcome.prune_s = time.perf_counter() - started
     judge_result(outcome, case, pruned, plan)
@@ -113,16 +113,13 @@ def output_leaves(output):
     return output if isinstance(output, torch.Tensor | dict | list | tuple) else vars(output)
 
 
-def random_removal(units, ratio, heads=False, multiple=1, seed=0):
-    """``ratio`` of every group of channels, or of heads too; where rows may differ, they do.
-
-    Kept widths are multiples of ``multiple``, as far as the width before is one.
-    """
+def random_removal(units, ratio, heads=False, seed=0):
+    """``ratio`` of every group of channels (or of heads too), at least one; where rows may differ, they do."""
     chance = np.random.default_rng(seed)
     removed = {}
     for group in units.groups:
         if group.kind == "channels" or heads:
-            count = int(group.width * ratio) // multiple * multiple
+            count = max(int(group.width * ratio), 1)
             rows = [chance.choice(group.width, count, replace=False) for _ in range(group.rows)]
             removed[group.name] = np.stack(rows) if len(rows) > 1 else rows[0]
     return removed

@@ -73,9 +73,6 @@ LANGUAGE = {
 }  # fmt: skip
 """Name -> (class, configuration) of models that read tokens."""
 
-MULTIPLES = {"MixtralForCausalLM": 4}
-"""Grouped matrix products take rows of 16 bytes only."""
-
 PICTURES = {
     "vit": ("ViTForImageClassification", VISION),
     "deit": ("DeiTForImageClassification", VISION),
@@ -124,7 +121,7 @@ def create(kind, **options):
 
 
 def read(kind, config):
-    return Case(create(kind, **config), {"input_ids": tokens(VOCABULARY)}, multiple=MULTIPLES.get(kind, 1))
+    return Case(create(kind, **config), {"input_ids": tokens(VOCABULARY)})
 
 
 def look(kind, config):
