@@ -38,7 +38,8 @@ class GroupMagnitudeImportance(GroupImportance):
 
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """``|w|**p`` summed over each unit's slice, shape (units,)."""
-        return unit_sums(lambda w: w.abs().pow(self.p), dependency.axis, indices, dependency.tensor)
+        power = torch.square if self.p == 2 else lambda w: w.abs().pow(self.p)
+        return unit_sums(power, dependency.axis, indices, dependency.tensor)
 
 
 MagnitudeImportance = GroupMagnitudeImportance

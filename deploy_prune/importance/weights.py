@@ -59,8 +59,9 @@ def unit_sums(
     whole = len(flat) == tensors[0].shape[axis]
     # Picking slices costs a copy, and one across memory where they are columns: a whole axis is summed as it lies.
     picked = tensors if whole else [tensor.index_select(axis, flat) for tensor in tensors]
-    values = worth(*(widened(tensor.detach()) for tensor in picked)).movedim(axis, 0)
-    sums = values.sum(tuple(range(1, values.ndim))) if values.ndim > 1 else values
+    values = worth(*(widened(tensor.detach()) for tensor in picked))
+    others = [a for a in range(values.ndim) if a != axis]
+    sums = values.sum(others) if others else values
     return (sums[flat] if whole else sums).view(indices.shape).sum(1)
 
 

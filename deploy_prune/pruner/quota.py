@@ -40,9 +40,10 @@ class Candidate:
 
         The first brings the width to a multiple of ``round_to``, the others are ``round_to`` units each.
         """
+        width = self.width
         stays = math.ceil(max(self.floor, 1) / self.round_to) * self.round_to
-        widths = range(self.width // self.round_to * self.round_to, stays - 1, -self.round_to)
-        gone = [0, *(self.width - w for w in widths if w < self.width)]
+        widths = range(width // self.round_to * self.round_to, stays - 1, -self.round_to)
+        gone = [0, *(width - w for w in widths if w < width)]
         if len(gone) == 1:
             return []
         sizes = np.diff(gone)

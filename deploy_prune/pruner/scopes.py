@@ -47,6 +47,8 @@ def ratios_by_module(model: nn.Module, named: Ratios) -> dict[nn.Module, NamedRa
 
 def named_ratio(group: Group, named: Mapping[nn.Module, NamedRatio]) -> NamedRatio | None:
     """The ratio given for the first layer of a group, root first, whose outputs it holds and that has one."""
+    if not named:
+        return None
     found = (named.get(dep.layer) for dep, _ in group if dep.out)
     return next((ratio for ratio in found if ratio is not None), None)
 
