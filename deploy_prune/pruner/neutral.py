@@ -8,6 +8,8 @@ mistake. A run of the masked original *records* the widths that it computes with
 from __future__ import annotations
 
 import operator
+import sys
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -70,6 +72,31 @@ for _name, _compute in {
     setattr(DenseInt, f"__r{_name}__", _with_dense(_compute, reflected=True))
 
 
+Notes = list[tuple[Any, Any]]
+"""Pairs of a place in the user's code and what was computed with there."""
+
+
+class _Recorded:
+    """Notes by place: a run that skips a line (its result was kept from an earlier run) does not shift the others."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._at: dict[Any, deque[Any]] = defaultdict(deque)
+        for place, value in notes:
+            self._at[place].append(value)
+
+    def take(self, place: Any, own: Any) -> Any:
+        """What was noted at this place next, or ``own``."""
+        return self._at[place].popleft() if self._at[place] else own
+
+
+def _place() -> Any:
+    """The instruction of the nearest frame that is not of this file."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
 class Widths:
     """What one run computed with, in order; ``replaying`` hands it out again.
 
@@ -79,14 +106,14 @@ class Widths:
 
     def __init__(self, branches: Iterable[nn.Module] = ()) -> None:
         self._branches = tuple(branches)
-        self._shapes: list[tuple[int, ...]] = []
-        self._scales: list[int] = []
-        self._noted: list[Any] = []
+        self._shapes: Notes = []
+        self._scales: Notes = []
+        self._noted: Notes = []
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """The masked original runs within."""
-        lists: tuple[list[Any], ...] = (self._shapes, self._scales, self._noted)
+        lists: tuple[Notes, ...] = (self._shapes, self._scales, self._noted)
         with ExitStack() as stack:
             stack.enter_context(heard_functionals())
             stack.enter_context(_Operators(self._noted, None))
@@ -100,16 +127,16 @@ class Widths:
     @contextmanager
     def replaying(self) -> Iterator[None]:
         """The pruned model runs within."""
-        functions = _Functions([], [], (iter(self._shapes), iter(self._scales)))
-        with heard_functionals(), _Operators([], iter(self._noted)), functions:
+        functions = _Functions([], [], (_Recorded(self._shapes), _Recorded(self._scales)))
+        with heard_functionals(), _Operators([], _Recorded(self._noted)), functions:
             yield
 
 
-def _remember(lists: tuple[list[Any], ...], marks: list[int], *_: Any) -> None:
+def _remember(lists: tuple[Notes, ...], marks: list[int], *_: Any) -> None:
     marks[:] = map(len, lists)
 
 
-def _forget(lists: tuple[list[Any], ...], marks: list[int], *_: Any) -> None:
+def _forget(lists: tuple[Notes, ...], marks: list[int], *_: Any) -> None:
     for recorded, mark in zip(lists, marks, strict=True):
         del recorded[mark:]
 
@@ -117,9 +144,7 @@ def _forget(lists: tuple[list[Any], ...], marks: list[int], *_: Any) -> None:
 class _Functions(TorchFunctionMode):
     """Sizes that Python reads, and the default scale of attention."""
 
-    def __init__(
-        self, shapes: list[tuple[int, ...]], scales: list[int], recorded: tuple[Iterator[Any], Iterator[int]] | None
-    ) -> None:
+    def __init__(self, shapes: Notes, scales: Notes, recorded: tuple[_Recorded, _Recorded] | None) -> None:
         super().__init__()
         self.shapes, self.scales, self.recorded = shapes, scales, recorded
 
@@ -139,15 +164,15 @@ class _Functions(TorchFunctionMode):
 
     def _scale(self, query: torch.Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
         if self.recorded is None:
-            self.scales.append(query.shape[-1])
+            self.scales.append((_place(), query.shape[-1]))
             return kwargs
-        return {**kwargs, "scale": next(self.recorded[1], query.shape[-1]) ** -0.5}
+        return {**kwargs, "scale": self.recorded[1].take(_place(), query.shape[-1]) ** -0.5}
 
     def _shape(self, shape: torch.Size) -> torch.Size:
         if self.recorded is None:
-            self.shapes.append(tuple(shape))
+            self.shapes.append((_place(), tuple(shape)))
             return shape
-        dense = next(self.recorded[0], shape)
+        dense = self.recorded[0].take(_place(), shape)
         if len(dense) != len(shape) or tuple(dense) == tuple(shape):
             return shape
         return torch.Size([s if s == d else DenseInt(s, d) for s, d in zip(shape, dense, strict=True)])
@@ -165,7 +190,7 @@ class _Operators(TorchDispatchMode):
     Choices between scores (which boxes survive) are the recorded run's.
     """
 
-    def __init__(self, noted: list[Any], recorded: Iterator[Any] | None) -> None:
+    def __init__(self, noted: Notes, recorded: _Recorded | None) -> None:
         super().__init__()
         self.noted, self.recorded = noted, recorded
 
@@ -208,8 +233,10 @@ class _Operators(TorchDispatchMode):
 
     def _as_recorded(self, own: Any) -> Any:
         """What the recorded run had where this run has ``own``."""
-        self.noted.append(own)
-        return own if self.recorded is None else next(self.recorded, own)
+        if self.recorded is not None:
+            return self.recorded.take(_place(), own)
+        self.noted.append((_place(), own))
+        return own
 
 
 def _spread(name: str, args: Any, kwargs: dict[str, Any], counted: int, dense: int) -> Any:
