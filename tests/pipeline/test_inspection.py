@@ -178,7 +178,7 @@ def test_products_of_activations_belong_to_no_weight(inspect):
     found = inspect("attention")
     assert found.macs == 5 * 7 * 8 + 5 * 8 * 4 * 8 + found.macs_without_weights
     assert found.macs_without_weights == 2 * 5 * 5 * 8
-    assert "the model: cumsum" in "".join(entry.place for entry in found.frozen)
+    assert [entry.place for entry in found.frozen][-1] == "the model: output"  # of two reasons the plainest
 
 
 def test_the_json_has_a_stable_form(inspect):
