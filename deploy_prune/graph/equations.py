@@ -12,9 +12,7 @@ from deploy_prune.graph.boxes import ChooseAxis, Ties, canonical, key, rows_of
 from deploy_prune.graph.values import Atoms, Box, Frozen, SizeEquation
 
 
-def tie_equal_sizes(
-    equations: Iterable[SizeEquation], boxes: Iterable[Box], shrinking: ChooseAxis, values: Mapping[Attribute, int]
-) -> Ties:
+def tie_equal_sizes(equations: Iterable[SizeEquation], boxes: Iterable[Box], shrinking: ChooseAxis) -> Ties:
     """Axes that the code gives one size shrink at the same indices.
 
     Three forms are tied: two axes sized by one attribute (``view(b, self.c)`` twice), an axis sized by another one
@@ -34,7 +32,7 @@ def tie_equal_sizes(
     for equation in equations:
         own, expression = vector(equation.atoms, equation.axis), equation.expression
         if isinstance(expression, Operation) and expression.symbol == "//" and isinstance(expression.left, AxisSize):
-            ties += _tie_fraction(equation, expression.left, values)
+            ties += _tie_fraction(equation, expression.left)
         if own is None:
             continue
         if isinstance(expression, Attribute):
@@ -48,7 +46,7 @@ def tie_equal_sizes(
     return ties
 
 
-def _tie_fraction(equation: SizeEquation, whole: AxisSize, values: Mapping[Attribute, int]) -> Ties:
+def _tie_fraction(equation: SizeEquation, whole: AxisSize) -> Ties:
     """``size = whole // parts``: the whole laid out as (parts, size) lies over the array of parts and sizes."""
     size = equation.atoms.shape[equation.axis]
     if whole.atoms.ndim != 1 or not size or len(whole.atoms) % size:

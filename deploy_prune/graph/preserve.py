@@ -98,7 +98,7 @@ def trace_attributes(model: nn.Module) -> dict[Attribute, int]:
 
 
 def _traced(value: Any, attribute: Attribute, found: dict[Attribute, int]) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and type(value) is int:
+    if type(value) is int:
         found[attribute] = value
         return TracedInt(value, attribute)
     if type(value) in (tuple, list) and value and all(type(v) is int for v in value):

@@ -91,7 +91,7 @@ def _components(
     frozen = list(frozen)
     ties = list(facts.unified)
     ties += tie_boxes(boxes, shrinking, frozen)
-    ties += tie_equal_sizes(equations, boxes, shrinking, values)
+    ties += tie_equal_sizes(equations, boxes, shrinking)
     labels, split = _merge_projections(facts, ties)
     for projection in split:
         frozen.append(Frozen(projection.atoms.ravel(), "lives while anything behind it lives", projection.place))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import nn
 
-from deploy_prune.importance.collector import Collector
-from deploy_prune.importance.importance import GroupImportance
-from deploy_prune.importance.reduction import Normalizer
+from deploy_prune.importance.collector import CollectedImportance
 from deploy_prune.importance.weights import ScoredGroup, Slice, input_axis, prefer
 
 
-class ActivationImportance(GroupImportance):
+class ActivationImportance(CollectedImportance):
     """Mean ``|x|`` of a unit's channels where they enter the convolutions and linear layers that read them.
 
     Where no such layer reads them, it is taken where they leave the layers that make them.
@@ -34,18 +29,7 @@ class ActivationImportance(GroupImportance):
         target_types: see :class:`GroupImportance`.
     """
 
-    def __init__(
-        self,
-        group_reduction: str | None = "mean",
-        normalizer: Normalizer = "mean",
-        target_types: Sequence[type] | None = None,
-    ) -> None:
-        super().__init__(group_reduction, normalizer, False, target_types)
-        self._seen = Collector(torch.abs)
-
-    def collect(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Record the activations of every forward within the ``with``; the hooks go at its end."""
-        return self._seen.collect(model)
+    worth = staticmethod(torch.abs)
 
     def counted(self, group: ScoredGroup) -> list[Slice]:
         """The seen layers that read the units, else those that make them.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from deploy_prune.errors import InputError
+from deploy_prune.importance.importance import GroupImportance
+from deploy_prune.importance.reduction import Normalizer
 from deploy_prune.importance.weights import input_axis, parameter_name, widened
 
 
@@ -108,3 +110,30 @@ def _channels(module: nn.Module, of_input: bool) -> int:
     axis = input_axis(module) if of_input else 1 - input_axis(module)
     groups = getattr(module, "groups", 1) if axis == 1 else 1
     return int(_weight(module).shape[axis] * groups)
+
+
+class CollectedImportance(GroupImportance):
+    """A criterion over activations, gathered by ``with imp.collect(model): model(batch)``.
+
+    A subclass says in ``worth`` what of each activation is averaged.
+
+    Args:
+        group_reduction: see :class:`GroupImportance`.
+        normalizer: see :class:`GroupImportance`.
+        target_types: see :class:`GroupImportance`.
+    """
+
+    worth: Callable[[torch.Tensor], torch.Tensor]
+
+    def __init__(
+        self,
+        group_reduction: str | None = "mean",
+        normalizer: Normalizer = "mean",
+        target_types: Sequence[type] | None = None,
+    ) -> None:
+        super().__init__(group_reduction, normalizer, False, target_types)
+        self._seen = Collector(type(self).worth)
+
+    def collect(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Record the activations of every forward within the ``with``; the hooks go at its end."""
+        return self._seen.collect(model)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import nn
 
-from deploy_prune.importance.collector import Collector
-from deploy_prune.importance.importance import GroupImportance
-from deploy_prune.importance.reduction import Normalizer
+from deploy_prune.importance.collector import CollectedImportance
 from deploy_prune.importance.weights import ScoredGroup, Slice, input_axis, unit_sums
 
 
-class WandaImportance(GroupImportance):
+class WandaImportance(CollectedImportance):
     """Sum of ``|w| * ||x||`` over a unit's slice of each weight, ``x`` being the input channel that meets ``w``.
 
     ``||x||`` is the root mean square over samples and positions, so that layers of different resolution compare.
@@ -23,18 +19,7 @@ class WandaImportance(GroupImportance):
     convolution or linear layer whose input was seen has no score.
     """
 
-    def __init__(
-        self,
-        group_reduction: str | None = "mean",
-        normalizer: Normalizer = "mean",
-        target_types: Sequence[type] | None = None,
-    ) -> None:
-        super().__init__(group_reduction, normalizer, False, target_types)
-        self._seen = Collector(torch.square)
-
-    def collect(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Record the activations of every forward within the ``with``; the hooks go at its end."""
-        return self._seen.collect(model)
+    worth = staticmethod(torch.square)
 
     def counted(self, group: ScoredGroup) -> list[Slice]:
         """The weights whose layers' inputs were seen.
