@@ -46,24 +46,19 @@ def group_components(axes: Mapping[Axis, Atoms], components: Components) -> list
     index_of = np.concatenate([np.arange(size) for size in sizes])
     label_of = components.labels[np.concatenate([axes[n] for n in names])]
 
-    touched, first, dense = np.unique(label_of, return_index=True, return_inverse=True)
+    order = np.argsort(label_of, kind="stable")  # by component, within it by axis and index
+    starts = np.flatnonzero(np.diff(label_of[order], prepend=-1))
+    touched, bounds = label_of[order[starts]], np.append(starts, len(order))
     # A random 64-bit number per axis, summed over a component, tells multisets of axes apart (wrapping sums).
     numbers = np.random.default_rng(0).integers(1, 2**63, len(names), dtype=np.uint64)
-    signature = np.zeros(len(touched), np.uint64)
-    np.add.at(signature, dense, numbers[axis_of])
+    signature = np.add.reduceat(numbers[axis_of[order]], starts)
     reason = components.reason_of[touched]
 
-    order = np.lexsort((index_of, axis_of, dense))
-    bounds = np.searchsorted(dense[order], np.arange(len(touched) + 1))
-    keys = list(zip(signature.tolist(), reason.tolist(), strict=True))
-    members: dict[tuple[int, int], list[int]] = {}
-    for component in np.argsort(first, kind="stable"):
-        members.setdefault(keys[component], []).append(int(component))
-
     found = []
-    for (_, why), group in members.items():
+    for group in _alike(np.stack([signature, reason.astype(np.uint64)]), order[starts]):
         # Components of one signature touch each axis equally often: their entries form one table.
-        entries = order[_ranges(bounds, np.array(group))].reshape(len(group), -1)
+        why = int(reason[group[0]])
+        entries = order[_ranges(bounds, group)].reshape(len(group), -1)
         axis = axis_of[entries[0]]
         edges = np.flatnonzero(np.diff(axis)) + 1
         slices = []
@@ -72,6 +67,13 @@ def group_components(axes: Mapping[Axis, Atoms], components: Components) -> list
             slices.append(Slices(parameter, number, index_of[entries[:, columns]], np.zeros(len(columns), np.int64)))
         found.append(Grouped(touched[group], tuple(slices), why < 0 and len(group) > 1))
     return found
+
+
+def _alike(keys: np.ndarray, first: np.ndarray) -> list[np.ndarray]:
+    """Components of equal ``keys`` (2, components), each set in order of ``first`` use, and so are the sets."""
+    by_key = np.lexsort((first, *keys))
+    edges = np.flatnonzero((np.diff(keys[:, by_key]) != 0).any(axis=0)) + 1
+    return sorted(np.split(by_key, edges), key=lambda group: int(first[group[0]]))
 
 
 def _ranges(bounds: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deploy_prune.graph.attributes import Attribute, TracedInt
-from deploy_prune.graph.snapshot import Snapshot, is_plain_object
+from deploy_prune.graph.snapshot import Snapshot, is_plain_kind
 
 _KEPT_APART = frozenset({"training", "_parameters", "_buffers", "_modules"})
 _COMPUTE_WITH_SIZES = (
@@ -24,18 +25,36 @@ _COMPUTE_WITH_SIZES = (
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
     """On exit everything reachable from the model (see :class:`Snapshot`) and all random states are as on entry."""
+    with kept(model) as snapshot, _Writes(snapshot):
+        yield
+
+
+@contextmanager
+def kept(model: nn.Module) -> Iterator[Snapshot]:
+    """As :func:`preserved`, for runs whose operators are heard already: who does tells the snapshot of writes."""
     snapshot = Snapshot(model)
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(), snapshot:
-            yield
+        with torch.random.fork_rng():
+            yield snapshot
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.backends.mha.set_fastpath_enabled(fast_path)
         snapshot.restore()
+
+
+class _Writes(TorchDispatchMode):
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self._snapshot = snapshot
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.is_mutable:
+            self._snapshot.before((args, kwargs))
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
@@ -55,14 +74,6 @@ def heard_functionals() -> Iterator[None]:
             setattr(functional, name, function)
 
 
-def enter_mode(model: nn.Module, training: bool) -> None:
-    """Train or eval mode; batch norms stay in eval, so that their statistics do not move and any batch size works."""
-    model.train(training)
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase):
-            module.train(False)
-
-
 def holders(model: nn.Module) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """Everything that keeps sizes in attributes: (module name, path below it, object).
 
@@ -72,7 +83,8 @@ def holders(model: nn.Module) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     for name, module in model.named_modules():
         yield name, (), module
         for key, value in list(module.__dict__.items()):
-            if key in _KEPT_APART or id(value) in seen or not is_plain_object(value):
+            kind: Any = type(value)
+            if key in _KEPT_APART or id(value) in seen or not is_plain_kind(kind):
                 continue
             seen.add(id(value))
             yield name, (key,), value

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from deploy_prune.errors import InputError
 
@@ -23,18 +23,21 @@ _PLAIN_LIBRARIES = frozenset({"types", "argparse"})
 _OTHER_LIBRARIES = (frozenset(sys.stdlib_module_names) | {"torch", "numpy"}) - _PLAIN_LIBRARIES
 
 
-def is_plain_object(value: Any) -> bool:
-    """Whether a value is an object of attributes, such as the ``config`` of Hugging Face models."""
-    if isinstance(value, (nn.Module, torch.Tensor, type)) or callable(value) or not hasattr(value, "__dict__"):
+@cache
+def is_plain_kind(kind: type) -> bool:
+    """Whether values of a type are objects of attributes, such as the ``config`` of Hugging Face models."""
+    if issubclass(kind, (nn.Module, torch.Tensor, type)) or not kind.__dictoffset__:
         return False
-    return type(value).__module__.partition(".")[0] not in _OTHER_LIBRARIES
+    if any("__call__" in vars(base) for base in kind.__mro__):
+        return False
+    return kind.__module__.partition(".")[0] not in _OTHER_LIBRARIES
 
 
-class Snapshot(TorchDispatchMode):
+class Snapshot:
     """A model with everything reachable from it: attributes, containers in containers, objects, tensors.
 
     Buffers and other tensors are copied at once. Parameters and gradients, which few models write to in their forward,
-    are copied before the first write: this is the mode to enter around the run.
+    are copied before the first write: whoever hears the operators of a run tells :meth:`before` of those that write.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -43,7 +46,6 @@ class Snapshot(TorchDispatchMode):
         Raises:
             InputError: it has lazy layers that no run has given their sizes.
         """
-        super().__init__()
         lazy = [n for n, t in (*model.named_parameters(), *model.named_buffers()) if is_lazy(t)]
         if lazy:
             raise InputError(f"{lazy[0]} has no size yet; run the model once, so that its lazy layers get their sizes")
@@ -58,7 +60,7 @@ class Snapshot(TorchDispatchMode):
         left: list[Any] = [model]
         while left:
             value = left.pop()
-            kind = type(value)
+            kind: Any = type(value)
             if kind in _ATOMS or id(value) in seen:
                 continue
             seen.add(id(value))
@@ -72,7 +74,7 @@ class Snapshot(TorchDispatchMode):
                 left += value
             elif isinstance(value, torch.Tensor):
                 self._take_tensor(value)
-            elif isinstance(value, nn.Module) or is_plain_object(value):
+            elif isinstance(value, nn.Module) or is_plain_kind(kind):
                 left.append(value.__dict__)
 
     def _take_tensor(self, tensor: torch.Tensor) -> None:
@@ -84,17 +86,15 @@ class Snapshot(TorchDispatchMode):
             if watched is not None:
                 self._unwritten[_memory(watched)] = watched
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Copy parameters that the operator is about to write to."""
-        if self._unwritten and func._schema.is_mutable:
-            for tensor in pytree.tree_leaves((args, kwargs)):
-                watched = self._unwritten.pop(_memory(tensor), None) if isinstance(tensor, torch.Tensor) else None
-                if watched is not None:
-                    self._copies.append((watched, watched.data, watched.detach().clone()))
-        return func(*args, **(kwargs or {}))
+    def before(self, writing: Any) -> None:
+        """Copy parameters among the arguments of an operator that is about to write to some of them."""
+        for tensor in pytree.tree_leaves(writing) if self._unwritten else ():
+            watched = self._unwritten.pop(_memory(tensor), None) if isinstance(tensor, torch.Tensor) else None
+            if watched is not None:
+                self._copies.append((watched, watched.data, watched.detach().clone()))
 
     def restore(self) -> None:
-        """Put everything back: the same objects with their old content."""
+        """Put everything back, as often as it takes: the same objects with their old content."""
         for container, content in self._containers:
             container.clear()
             (container.extend if isinstance(container, (list, deque)) else container.update)(content)

@@ -7,10 +7,10 @@ A ``TorchDispatchMode`` sees every ATen operator of an eager run, so any Python 
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 import torch
@@ -18,15 +18,17 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from deploy_prune.errors import ForwardError
 from deploy_prune.graph.attributes import Attribute, hear_comparisons
 from deploy_prune.graph.calling import Inputs, alternative_forwards, call_model, plain, users_file
-from deploy_prune.graph.preserve import enter_mode, heard_functionals, preserved, trace_attributes
+from deploy_prune.graph.mode import enter_mode, readers_of_mode
+from deploy_prune.graph.operators import operator_of
+from deploy_prune.graph.preserve import heard_functionals, kept, trace_attributes
 from deploy_prune.graph.rules import RULES, Call
 from deploy_prune.graph.rules.elementwise import elementwise
 from deploy_prune.graph.sizes import observe
+from deploy_prune.graph.snapshot import Snapshot
 from deploy_prune.graph.values import OUTPUT, Facts, Place, Value
 
 
@@ -45,7 +47,7 @@ def trace(
     forward_fn: Callable[[nn.Module, Inputs], Any] | None = None,
     output_transform: Callable[[Any], Any] | None = None,
 ) -> Trace:
-    """Run the model in eval and in train mode and collect what both say.
+    """Run the model in eval mode, and in train mode too if anything in it asks for the mode; collect what both say.
 
     Args:
         model: any module; it is left exactly as it was.
@@ -56,34 +58,52 @@ def trace(
     Raises:
         ForwardError: the model fails in eval mode. A model that fails in train mode only is traced in eval mode.
     """
-    tracer = _Tracer(model)
-    found: dict[Attribute, int] = {}
-    for training in (False, True):
-        with preserved(model), tracer.listening():
-            enter_mode(model, training)
-            found.update(trace_attributes(model))
+    run = _Run(model, example_inputs, forward_fn or call_model, output_transform)
+    with kept(model) as snapshot:
+        tracer = _Tracer(model, snapshot)
+        with readers_of_mode(model) as readers:
+            found = run(tracer, training=False)
+        if readers:
+            snapshot.restore()
+            found |= run(tracer, training=True)
+    return Trace(tracer.facts, found)
+
+
+@dataclass(frozen=True)
+class _Run:
+    model: nn.Module
+    inputs: Inputs
+    forward: Callable[[nn.Module, Inputs], Any]
+    transform: Callable[[Any], Any] | None
+
+    def __call__(self, tracer: _Tracer, training: bool) -> dict[Attribute, int]:
+        """Listen to one run; returns the attributes that were followed."""
+        with tracer.listening():
+            enter_mode(self.model, training)
+            attributes = trace_attributes(self.model)
             mark = tracer.mark()
             try:
-                output = (forward_fn or call_model)(model, example_inputs)
+                output = self.forward(self.model, self.inputs)
             except Exception as error:
                 if training:
                     tracer.roll_back(mark)
-                    continue
-                where = tracer.locate()
+                    return attributes
+                message = (str(error).strip().splitlines() or [""])[0]
                 raise ForwardError(
-                    f"the model fails on the example inputs in {where}: {type(error).__name__}: "
-                    f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}; give inputs that it runs on"
+                    f"the model fails on the example inputs in {tracer.locate()}: {type(error).__name__}: {message}; "
+                    "give inputs that it runs on"
                 ) from error
-            tracer.freeze_output(output_transform(output) if output_transform else output)
-    return Trace(tracer.facts, found)
+            tracer.freeze_output(self.transform(output) if self.transform else output)
+        return attributes
 
 
 class _Tracer:
     """Values of all live tensors, and the modules being called."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, snapshot: Snapshot) -> None:
         self.facts = Facts(self.locate)
-        self.values: Any = WeakTensorKeyDictionary()
+        self.snapshot = snapshot
+        self.values: dict[int, tuple[weakref.ref[torch.Tensor], Value]] = {}
         self.own_values: dict[str, Value] = {}
         self.untracked: dict[tuple[int, ...], Value] = {}
         self.known_calls: dict[tuple[Any, ...], Sequence[Value]] = {}
@@ -167,9 +187,13 @@ class _Tracer:
                 value = self.facts.parameter(name, tensor.shape)
                 self.own_values[name] = replace(value, numbers=self.numbers.get(name))
             return self.own_values[name]
-        known: Value | None = self.values.get(tensor)
+        known = self.values.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            return known[1]
         shape = tuple(tensor.shape)
-        return known if known is not None else self.untracked.setdefault(shape, Value(shape))
+        if shape not in self.untracked:
+            self.untracked[shape] = Value(shape)
+        return self.untracked[shape]
 
     def abstract(self, argument: Any) -> Any:
         """An operator's argument with its value for each tensor, also inside lists; lists become tuples."""
@@ -178,31 +202,30 @@ class _Tracer:
         return tuple(map(self.abstract, argument)) if isinstance(argument, (list, tuple)) else argument
 
     def set_value(self, tensor: torch.Tensor, value: Value) -> None:
-        """Remember the abstract value of a tensor."""
-        self.values[tensor] = value
+        """Remember the abstract value of a tensor for as long as it lives."""
+        self.values[id(tensor)] = weakref.ref(tensor), value
 
     def record(self, function: Any, given: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
         """Apply the operator's rule to arguments that :meth:`abstract` gave before the call."""
-        outputs = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
-        schema = function._schema
-        if not schema.is_mutable and any(a.alias_info for a in schema.arguments):
+        outputs = [result] if isinstance(result, torch.Tensor) else _tensors(result)
+        operator = operator_of(function)
+        if operator.is_view:
             self.viewed.update(t.untyped_storage()._cdata for t in outputs)
         if not any(map(_is_tracked, (*given, *named.values()))):
             return
-        self.operator = operator_name(function)
+        self.operator = operator.name
         shapes = tuple(tuple(t.shape) for t in outputs)
         # The same operator on the same values says the same again, as most do in train mode after eval mode.
         call_key = (function, given, *named.items(), shapes)
         values = self.known_calls.get(call_key)
         if values is None:
-            rest = schema.arguments[len(given) :]
             named = dict(named)
-            given += tuple(named.pop(a.name, a.default_value if a.has_default_value() else None) for a in rest)
-            values = self._apply(function, Call(self.facts, self.operator, given, shapes, named), call_key)
+            given += tuple(named.pop(name, default) for name, default in operator.arguments[len(given) :])
+            values = self._apply(function, Call(self.facts, operator.name, given, shapes, named), call_key)
         for tensor, value in zip(outputs, values, strict=False):
-            if schema.is_mutable:
+            if operator.writes:
                 self._guard_write(tensor, value)
-            self.values[tensor] = value
+            self.set_value(tensor, value)
 
     def _apply(self, function: Any, call: Call, call_key: tuple[Any, ...]) -> Sequence[Value]:
         rule = RULES.get(call.name)
@@ -249,16 +272,15 @@ def _is_tracked(argument: Any) -> bool:
     return isinstance(argument, Value) and argument.tracked
 
 
-@cache
-def operator_name(function: Any) -> str:
-    """Table name of an ATen overload: ``aten.add_.Tensor`` is ``add``; other libraries keep their prefix."""
-    name = function.overloadpacket.__name__
-    if not name.startswith("__"):
-        name = name.rstrip("_")
-    return name if function.namespace in {"aten", "prims"} else f"{function.namespace}.{name}"
+def _tensors(result: Any) -> list[torch.Tensor]:
+    return [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
 
 
 class _Operators(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the guard would cost more than most operators, and only eager runs are heard
+
     def __init__(self, tracer: _Tracer) -> None:
         super().__init__()
         self.tracer = tracer
@@ -266,6 +288,8 @@ class _Operators(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         given, named = self.tracer.abstract(args), {k: self.tracer.abstract(a) for k, a in kwargs.items()}
+        if operator_of(func).writes:
+            self.tracer.snapshot.before((args, kwargs))
         result = func(*args, **kwargs)
         self.tracer.record(func, given, named, result)
         return result

@@ -90,9 +90,9 @@ class Value:
         blocks = []
         for block in self.blocks:
             new_axes = [axis_of[a] for a in block.axes]
-            order = np.argsort(new_axes)
-            axes = tuple(int(new_axes[k]) for k in order)
-            blocks.append(replace(block, axes=axes, atoms=block.atoms.transpose(order)))
+            order = sorted(range(len(new_axes)), key=new_axes.__getitem__)
+            atoms = block.atoms if order == list(range(len(order))) else block.atoms.transpose(order)
+            blocks.append(Block(tuple(new_axes[k] for k in order), atoms, block.zero, block.square))
         return Value(tuple(shape), tuple(blocks))
 
     def taken(self, axis: int, indices: np.ndarray, shape: Sequence[int]) -> Value:
@@ -109,6 +109,8 @@ class Value:
 
     def without_single_axes(self) -> Value:
         """Blocks freed of axes of size 1, which removal cannot change; a block of an empty axis is nothing."""
+        if all(b.atoms.size and all(self.shape[a] > 1 for a in b.axes) for b in self.blocks):
+            return self
         blocks = []
         for block in self.blocks:
             kept = [k for k, a in enumerate(block.axes) if self.shape[a] > 1]

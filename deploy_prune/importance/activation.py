@@ -43,7 +43,7 @@ class ActivationImportance(CollectedImportance):
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """Mean activation of each unit's channels, shape (units,)."""
         mean = self._seen.mean_along(dependency.target.module, dependency.axis)
-        return mean[indices.to(mean.device)].mean(1)
+        return mean[indices.to(mean.device)].mean(-1)
 
 
 def _reads(dependency: Any) -> bool:

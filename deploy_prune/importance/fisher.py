@@ -27,4 +27,4 @@ class FisherImportance(PerSampleImportance):
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """Fisher information per unit, shape (units,)."""
         information = self.mean_squares(dependency)[dependency.axis]
-        return information[indices.to(information.device)].sum(1)
+        return information[indices.to(information.device)].sum(-1)

@@ -24,4 +24,4 @@ class FPGMImportance(GroupMagnitudeImportance):
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
         """Distances to the other units summed, shape (units,)."""
         rows = unit_rows(dependency.tensor, dependency.axis, indices)
-        return torch.cdist(rows, rows, p=self.p).sum(1)
+        return torch.cdist(rows, rows, p=self.p).sum(-1)

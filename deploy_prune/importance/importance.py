@@ -56,11 +56,14 @@ class GroupImportance(Importance):
 
     @torch.no_grad()
     def __call__(self, group: ScoredGroup) -> torch.Tensor | None:
-        """Scores of shape (units,), or None where nothing of the group counts."""
+        """Scores of shape (units,), or (rows, units) of a view of all rows; None where nothing of the group counts."""
         scores = [self.score(dependency, indices) for dependency, indices in self.counted(group)]
         if not scores:
             return None
-        return normalize(reduce(torch.stack([s.to(scores[0]) for s in scores]), self.group_reduction), self.normalizer)
+        reduced = reduce(torch.stack([s.to(scores[0]) for s in scores]), self.group_reduction)
+        if scores[0].ndim == 1:
+            return normalize(reduced, self.normalizer)
+        return torch.stack([normalize(row, self.normalizer) for row in reduced.unbind(-2)])
 
     def counted(self, group: ScoredGroup) -> list[Slice]:
         """The slices of the group that this criterion scores."""
@@ -68,4 +71,4 @@ class GroupImportance(Importance):
 
     @abstractmethod
     def score(self, dependency: Any, indices: torch.Tensor) -> torch.Tensor:
-        """What the units' slices of one weight are worth, shape (units,); ``indices`` has shape (units, m)."""
+        """What slices of one weight are worth, shape (...): ``indices``, shape (..., m), has those of each unit."""

@@ -10,7 +10,7 @@ from torch import nn
 
 Slice = tuple[Any, torch.Tensor]
 """A dependency (``.target.module``, ``.target.name``, ``.parameter``, ``.axis``, ``.tensor``) and the units' indices
-on its axis, shape (units, m)."""
+on its axis, shape (units, m), or (rows, units, m) in a view of all rows of a group."""
 
 
 class ScoredGroup(Protocol):
@@ -47,33 +47,44 @@ def prefer(slices: list[Slice], wanted: Callable[[Any], bool]) -> list[Slice]:
 def unit_sums(
     worth: Callable[..., torch.Tensor], axis: int, indices: torch.Tensor, *tensors: torch.Tensor
 ) -> torch.Tensor:
-    """Sum over what each unit owns of ``worth(*tensors)``, shape (units,), in single precision at least.
+    """Sum over what each unit owns of ``worth(*tensors)``, shape (...), in single precision at least.
 
     Args:
         worth: elementwise.
         axis: the axis that loses indices.
-        indices: of shape (units, m) into that axis; a unit owns all its m slices.
+        indices: of shape (..., m) into that axis; a unit owns all its m slices.
         tensors: a parameter and what else is shaped like it.
     """
     flat = indices.flatten().to(tensors[0].device)
     whole = len(flat) == tensors[0].shape[axis]
     # Picking slices costs a copy, and one across memory where they are columns: a whole axis is summed as it lies.
     picked = tensors if whole else [tensor.index_select(axis, flat) for tensor in tensors]
-    values = worth(*(widened(tensor.detach()) for tensor in picked))
-    others = [a for a in range(values.ndim) if a != axis]
-    sums = values.sum(others) if others else values
-    return (sums[flat] if whole else sums).view(indices.shape).sum(1)
+    sums = _sums(worth, axis, [tensor.detach() for tensor in picked])
+    return (sums[flat] if whole else sums).view(indices.shape).sum(-1)
+
+
+PIECE = 1 << 20  # elements: new memory for as many weights as a large layer has costs more than the arithmetic
+
+
+def _sums(worth: Callable[..., torch.Tensor], axis: int, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Sums of ``worth(*tensors)`` over all axes but one, piece by piece."""
+    others = [a for a in range(tensors[0].ndim) if a != axis]
+    rows = max(1, PIECE * len(tensors[0]) // max(tensors[0].numel(), 1))
+    pieces = zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+    worths = (worth(*map(widened, piece)) for piece in pieces)
+    sums = [values.sum(others) if others else values for values in worths]
+    return torch.cat(sums) if axis == 0 else torch.stack(sums).sum(0)
 
 
 def unit_rows(tensor: torch.Tensor, axis: int, indices: torch.Tensor) -> torch.Tensor:
-    """What each unit owns of a tensor, shape (units, n), in single precision at least.
+    """What each unit owns of a tensor, shape (..., n), in single precision at least.
 
     Args:
         tensor: a parameter, or something shaped like it.
         axis: the axis that loses indices.
-        indices: of shape (units, m) into that axis; a unit owns all its m slices.
+        indices: of shape (..., m) into that axis; a unit owns all its m slices.
     """
-    return widened(tensor.detach().movedim(axis, 0)[indices.to(tensor.device)].flatten(1))
+    return widened(tensor.detach().movedim(axis, 0)[indices.to(tensor.device)].flatten(indices.ndim - 1))
 
 
 def widened(tensor: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from deploy_prune.graph.calling import Inputs, call_model
-from deploy_prune.graph.preserve import enter_mode, preserved
+from deploy_prune.graph.mode import enter_mode
+from deploy_prune.graph.preserve import preserved
 from deploy_prune.graph.units import Units
 
 

@@ -87,6 +87,7 @@ class DependencyGraph(LayerFunctions):
         self._given_axes = {parameters[id(p)]: axis % p.ndim for p, axis in pairs or () if id(p) in parameters}
         self._ignored_layers = list(ignored_layers or ())
         self._ignored_params = {parameters[id(p)] for p in ignored_params or () if id(p) in parameters}
+        self._known: dict[tuple[Axis, Axis], Dependency] = {}
         self._sides: dict[tuple[nn.Module, bool], Axis] = {}
         for parameter, axis in self.units.axes:
             node, name = self.node(parameter)
@@ -105,11 +106,15 @@ class DependencyGraph(LayerFunctions):
 
     def dependency(self, axis: Axis, root: Axis | None = None) -> Dependency:
         """The dependency that stands for one parameter axis in a group of this root (by default, of itself)."""
-        (source, first), (target, name) = self.node((root or axis)[0]), self.node(axis[0])
-        out = is_out_axis(target.module, name, axis[1])
-        trigger = self._registry.function(source.module, is_out_axis(source.module, first, (root or axis)[1]))
-        handler = self._registry.function(target.module, out)
-        return Dependency(source, trigger, target, handler, name, axis[1], out)
+        known = self._known.get((axis, root or axis))
+        if known is None:
+            (target, name), source = self.node(axis[0]), self.dependency(root) if root not in (None, axis) else None
+            out = is_out_axis(target.module, name, axis[1])
+            handler = self._registry.function(target.module, out)
+            origin, trigger = (source.target, source.handler) if source else (target, handler)
+            known = Dependency(origin, trigger, target, handler, name, axis[1], out)
+            self._known[axis, root or axis] = known
+        return known
 
     def group(self, name: str) -> Group:
         """The whole group of this name.
@@ -260,6 +265,7 @@ class DependencyGraph(LayerFunctions):
         """Remove masked units and branches from the model in place; ``root`` is the axis that the history names."""
         step, dense = self.progress.step(self.model, asked, branches)
         self._branches = None
+        self._known.clear()  # a layer may have become its shortcut, or depthwise
         self._registry.apply(self.model, step)
         if record_history:
             parts = [asked] if root else [{name: mask} for name, mask in asked.items()]

@@ -186,6 +186,18 @@ class Group:
         """The same units as each row sees them, to be scored by themselves; one row sees all."""
         return [Group(self._graph, self._masks, self._root, row) for row in range(self.rows)]
 
+    def stacked(self) -> StackedRows | None:
+        """All rows of :meth:`by_row` in one view; None where they own unequal parts of an axis."""
+        tables = []
+        for axis, indices, row in self._tables(self.name):
+            parts = np.bincount(row, minlength=self.rows)
+            if (parts != parts[0]).any():
+                return None
+            by_row = indices[:, np.argsort(row, kind="stable")].reshape(len(indices), self.rows, parts[0])
+            stacked = torch.from_numpy(np.ascontiguousarray(by_row.transpose(1, 0, 2)))
+            tables.append((self._graph.dependency(axis, self._root), stacked))
+        return StackedRows(tables)
+
     def choose(self, units: np.ndarray) -> Group:
         """The group that removes these units, counted now: one vector for all rows alike, or an array (rows, k)."""
         return Group(self._graph, {self.name: self._graph.progress.mask(self.name, units)}, self._root)
@@ -266,6 +278,17 @@ class Group:
         lines = [f"group {self.name}: {self.width} units"]
         lines += [f"[{k}] {dep}, {show(idxs)}{'' if k else ' (root)'}" for k, (dep, idxs) in enumerate(self.items)]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class StackedRows:
+    """What criteria of weights see of a group with several rows: indices of shape (rows, units, m)."""
+
+    tables: list[tuple[Dependency, torch.Tensor]]
+
+    def slices(self) -> Iterator[tuple[Dependency, torch.Tensor]]:
+        """Pairs of dependency and indices, one for each axis of each parameter."""
+        return iter(self.tables)
 
 
 def is_out_axis(module: nn.Module, parameter: str, axis: int) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from deploy_prune.errors import InputError
+from deploy_prune.importance.importance import GroupImportance
 from deploy_prune.pruner.group import Group
 
 Criterion = Callable[[Any], Any]
@@ -47,11 +48,24 @@ def rank(group: Group, importance: Criterion) -> Ranking | None:
     Raises:
         InputError: see :func:`unit_scores`.
     """
-    rows = [unit_scores(view, importance) for view in group.by_row()]
-    if any(scores is None for scores in rows):
+    by_row = _row_scores(group, importance)
+    if by_row is None:
         return None
-    scores, order = torch.stack([s for s in rows if s is not None]).sort(dim=1, stable=True)
+    scores, order = by_row.sort(dim=1, stable=True)
     return Ranking(scores.mean(0), order)
+
+
+def _row_scores(group: Group, importance: Criterion) -> torch.Tensor | None:
+    """Scores of shape (rows, units): all rows at once where the criterion and the group allow it."""
+    stacked = group.stacked() if group.rows > 1 and isinstance(importance, GroupImportance) else None
+    if stacked is not None:
+        scores = importance(stacked)
+        if scores is None:
+            return None
+        if scores.shape == (group.rows, group.width):
+            return _on_cpu(scores)
+    rows = [unit_scores(view, importance) for view in group.by_row()]
+    return None if any(r is None for r in rows) else torch.stack([r for r in rows if r is not None])
 
 
 def unit_scores(group: Group, importance: Criterion) -> torch.Tensor | None:
@@ -65,7 +79,7 @@ def unit_scores(group: Group, importance: Criterion) -> torch.Tensor | None:
     returned = importance(group)
     if returned is None:
         return None
-    scores = torch.as_tensor(returned).detach().to("cpu", torch.float32)
+    scores = _on_cpu(torch.as_tensor(returned))
     width = group.width
     if scores.numel() == 1:
         return scores.reshape(1).expand(width)
@@ -79,3 +93,7 @@ def unit_scores(group: Group, importance: Criterion) -> torch.Tensor | None:
         f"{type(importance).__name__} returned shape {tuple(scores.shape)} for group {group.name} of {expected}; "
         "return one score per unit"
     )
+
+
+def _on_cpu(scores: torch.Tensor) -> torch.Tensor:
+    return scores.detach().to("cpu", torch.float32)

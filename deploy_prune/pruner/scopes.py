@@ -34,6 +34,8 @@ def ratios_by_module(model: nn.Module, named: Ratios) -> dict[nn.Module, NamedRa
     Raises:
         InputError: a name is no module of the model.
     """
+    if not named:
+        return {}
     known = {m: n for n, m in model.named_modules()}
     flat: list[tuple[nn.Module, NamedRatio]] = []
     for key, (modules, ratio) in enumerate(named.items()):

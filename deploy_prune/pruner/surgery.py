@@ -33,8 +33,11 @@ def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Mod
         )
     model = model if inplace else copy.deepcopy(model)
     cuts: dict[str, list[tuple[int, torch.Tensor]]] = defaultdict(list)
+    kept: dict[tuple[int, ...], torch.Tensor] = {}  # the axes of a group mostly keep the same indices
     for cut in plan.cuts:
-        cuts[cut.parameter].append((cut.axis, torch.tensor(cut.kept)))
+        if cut.kept not in kept:
+            kept[cut.kept] = torch.tensor(cut.kept)
+        cuts[cut.parameter].append((cut.axis, kept[cut.kept]))
     touched = _slice_tensors(model, cuts)
     for renumbering in plan.renumberings:
         positions = model.get_buffer(renumbering.buffer)
