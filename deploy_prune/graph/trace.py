@@ -1,35 +1,23 @@
-"""Run a model and listen: from a module and its inputs to :class:`~deploy_prune.graph.values.Facts`.
-
-A ``TorchDispatchMode`` sees every ATen operator of an eager run, so any Python control flow works; a
-``TorchFunctionMode`` sees sizes before C++ turns them into plain numbers. Nothing of either stays behind.
-"""
+"""Run a model and listen: from a module and its inputs to :class:`~deploy_prune.graph.values.Facts`."""
 
 from __future__ import annotations
 
-import sys
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from deploy_prune.errors import ForwardError
-from deploy_prune.graph.attributes import Attribute, hear_comparisons
-from deploy_prune.graph.calling import Inputs, alternative_forwards, call_model, plain, users_file
+from deploy_prune.graph.attributes import Attribute
+from deploy_prune.graph.calling import Inputs, call_model
 from deploy_prune.graph.mode import enter_mode, readers_of_mode
-from deploy_prune.graph.operators import operator_of
-from deploy_prune.graph.preserve import heard_functionals, kept, trace_attributes
-from deploy_prune.graph.rules import RULES, Call
-from deploy_prune.graph.rules.elementwise import elementwise
-from deploy_prune.graph.sizes import observe
+from deploy_prune.graph.preserve import kept, trace_attributes
+from deploy_prune.graph.skipping import MadeUp
 from deploy_prune.graph.snapshot import Snapshot
-from deploy_prune.graph.values import OUTPUT, Facts, Place, Value
+from deploy_prune.graph.tracer import Tracer
+from deploy_prune.graph.values import Facts
 
 
 @dataclass
@@ -58,14 +46,15 @@ def trace(
     Raises:
         ForwardError: the model fails in eval mode. A model that fails in train mode only is traced in eval mode.
     """
-    run = _Run(model, example_inputs, forward_fn or call_model, output_transform)
     with kept(model) as snapshot:
-        tracer = _Tracer(model, snapshot)
+        tracer = Tracer(model, snapshot)
+        run = _Run(model, example_inputs, forward_fn or call_model, output_transform, tracer, snapshot)
         with readers_of_mode(model) as readers:
-            found = run(tracer, training=False)
+            found = run.listen()
         if readers:
             snapshot.restore()
-            found |= run(tracer, training=True)
+            with suppress(ForwardError):
+                run.listen(training=True)
     return Trace(tracer.facts, found)
 
 
@@ -75,233 +64,38 @@ class _Run:
     inputs: Inputs
     forward: Callable[[nn.Module, Inputs], Any]
     transform: Callable[[Any], Any] | None
+    tracer: Tracer
+    snapshot: Snapshot
 
-    def __call__(self, tracer: _Tracer, training: bool) -> dict[Attribute, int]:
-        """Listen to one run; returns the attributes that were followed."""
-        with tracer.listening():
-            enter_mode(self.model, training)
-            attributes = trace_attributes(self.model)
-            mark = tracer.mark()
-            try:
-                output = self.forward(self.model, self.inputs)
-            except Exception as error:
-                if training:
-                    tracer.roll_back(mark)
-                    return attributes
-                message = (str(error).strip().splitlines() or [""])[0]
-                raise ForwardError(
-                    f"the model fails on the example inputs in {tracer.locate()}: {type(error).__name__}: {message}; "
-                    "give inputs that it runs on"
-                ) from error
-            tracer.freeze_output(self.transform(output) if self.transform else output)
-        return attributes
+    def listen(self, training: bool = False) -> dict[Attribute, int]:
+        """Hear a run, without arithmetic unless the model asks for numbers; returns the attributes that were followed.
 
+        Raises:
+            ForwardError: the model fails; nothing is left of what it said.
+        """
+        mark, made_up = self.tracer.mark(), MadeUp()
+        with suppress(ForwardError):
+            found = self._hear(training, made_up)
+            if not made_up.asked:
+                return found
+        self.tracer.roll_back(mark)
+        self.snapshot.restore()
+        return self._hear(training, None)
 
-class _Tracer:
-    """Values of all live tensors, and the modules being called."""
-
-    def __init__(self, model: nn.Module, snapshot: Snapshot) -> None:
-        self.facts = Facts(self.locate)
-        self.snapshot = snapshot
-        self.values: dict[int, tuple[weakref.ref[torch.Tensor], Value]] = {}
-        self.own_values: dict[str, Value] = {}
-        self.untracked: dict[tuple[int, ...], Value] = {}
-        self.known_calls: dict[tuple[Any, ...], Sequence[Value]] = {}
-        self.viewed: set[int] = set()
-        self.stack: list[str] = []
-        self.operator = ""
-        self.inside_alternative = False
-        self.modules = {id(m): n for n, m in model.named_modules()}
-        self.many_sided = {k for k in set(map(type, model.modules())) if any(n.startswith("forward_") for n in dir(k))}
-        self.tensors = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
-        self.numbers = {n: b.detach().cpu().numpy() for n, b in model.named_buffers() if _holds_positions(b)}
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Modes and hooks for the time of one run."""
-        hooks = nn.modules.module
-        with ExitStack() as stack:
-            self.stack.clear()
-            self.operator = ""
-            stack.enter_context(torch.no_grad())
-            stack.callback(hooks.register_module_forward_pre_hook(self._enter).remove)
-            stack.callback(hooks.register_module_forward_hook(self._leave).remove)
-            stack.enter_context(hear_comparisons(self.facts.comparisons))
-            stack.enter_context(heard_functionals())
-            stack.enter_context(_Operators(self))
-            stack.enter_context(_Functions(self))
-            yield
-
-    def mark(self) -> tuple[int, ...]:
-        """How many facts there are now, for :meth:`roll_back`."""
-        return (len(self.known_calls), *(len(facts) for facts in self.facts.lists()))
-
-    def roll_back(self, mark: tuple[int, ...]) -> None:
-        """Forget the facts recorded since ``mark``."""
-        for facts, length in zip(self.facts.lists(), mark[1:], strict=True):
-            del facts[length:]
-        while len(self.known_calls) > mark[0]:
-            self.known_calls.popitem()
-
-    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if id(module) in self.modules:
-            self.stack.append(self.modules[id(module)])
-            if not self.inside_alternative and type(module) in self.many_sided:
-                for alternative in alternative_forwards(module):
-                    self._run_alternative(alternative, args)
-
-    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if id(module) in self.modules and self.stack:
-            self.stack.pop()
-
-    def _run_alternative(self, forward: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Hear what another forward of the module says; one that cannot run now says nothing."""
-        self.inside_alternative, mark, depth = True, self.mark(), len(self.stack)
-        try:
-            forward(*pytree.tree_map_only(torch.Tensor, torch.clone, args))
-        except Exception:
-            self.roll_back(mark)
-        finally:
-            self.inside_alternative = False
-            del self.stack[depth:]
-
-    def locate(self) -> Place:
-        """The innermost module, the operator and the line of the user's code; the output has no line."""
-        if self.operator == OUTPUT:
-            return Place("", OUTPUT, "")
-        frame, source = sys._getframe(1), ""
-        while frame is not None:
-            file = users_file(frame.f_code.co_filename)
-            if file:
-                source = f"{file}:{frame.f_lineno}"
-                break
-            frame = frame.f_back  # type: ignore[assignment]
-        return Place(self.stack[-1] if self.stack else "", self.operator, source)
-
-    def value_of(self, tensor: torch.Tensor) -> Value:
-        """The abstract value of a tensor; parameters and buffers are known by identity. Equal ones are one object."""
-        name = self.tensors.get(id(tensor))
-        if name is not None:
-            self.facts.reached.add(name)
-            if name not in self.own_values:
-                value = self.facts.parameter(name, tensor.shape)
-                self.own_values[name] = replace(value, numbers=self.numbers.get(name))
-            return self.own_values[name]
-        known = self.values.get(id(tensor))
-        if known is not None and known[0]() is tensor:
-            return known[1]
-        shape = tuple(tensor.shape)
-        if shape not in self.untracked:
-            self.untracked[shape] = Value(shape)
-        return self.untracked[shape]
-
-    def abstract(self, argument: Any) -> Any:
-        """An operator's argument with its value for each tensor, also inside lists; lists become tuples."""
-        if isinstance(argument, torch.Tensor):
-            return self.value_of(argument)
-        return tuple(map(self.abstract, argument)) if isinstance(argument, (list, tuple)) else argument
-
-    def set_value(self, tensor: torch.Tensor, value: Value) -> None:
-        """Remember the abstract value of a tensor for as long as it lives."""
-        self.values[id(tensor)] = weakref.ref(tensor), value
-
-    def record(self, function: Any, given: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
-        """Apply the operator's rule to arguments that :meth:`abstract` gave before the call."""
-        outputs = [result] if isinstance(result, torch.Tensor) else _tensors(result)
-        operator = operator_of(function)
-        if operator.is_view:
-            self.viewed.update(t.untyped_storage()._cdata for t in outputs)
-        if not any(map(_is_tracked, (*given, *named.values()))):
-            return
-        self.operator = operator.name
-        shapes = tuple(tuple(t.shape) for t in outputs)
-        # The same operator on the same values says the same again, as most do in train mode after eval mode.
-        call_key = (function, given, *named.items(), shapes)
-        values = self.known_calls.get(call_key)
-        if values is None:
-            named = dict(named)
-            given += tuple(named.pop(name, default) for name, default in operator.arguments[len(given) :])
-            values = self._apply(function, Call(self.facts, operator.name, given, shapes, named), call_key)
-        for tensor, value in zip(outputs, values, strict=False):
-            if operator.writes:
-                self._guard_write(tensor, value)
-            self.set_value(tensor, value)
-
-    def _apply(self, function: Any, call: Call, call_key: tuple[Any, ...]) -> Sequence[Value]:
-        rule = RULES.get(call.name)
-        if rule is None and torch.Tag.pointwise in function.tags:
-            rule = elementwise
-        if rule is None:
-            self.facts.unknown_operator(call.name, call.values())
-            return [Value(shape) for shape in call.outputs]
-        mark = self.mark()
-        try:
-            values = self.known_calls[call_key] = rule(call)
-        except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
-            self.roll_back(mark)
-            self.facts.freeze_values(call.values(), f"the rule of operator {call.name} does not fit here ({error})")
-            return [Value(shape) for shape in call.outputs]
-        return values
-
-    def _guard_write(self, tensor: torch.Tensor, value: Value) -> None:
-        """A write that brings new channels into memory seen through several views cannot be followed."""
-        old = {b.axes for b in self.value_of(tensor).blocks}
-        new = [b for b in value.blocks if b.axes not in old]
-        if new and tensor.untyped_storage()._cdata in self.viewed:
-            for block in new:
-                self.facts.freeze(block.atoms, "is written into a view of another tensor")
-
-    def freeze_output(self, output: Any) -> None:
-        """What reaches the output keeps its shape."""
-        self.operator = OUTPUT
-        for path, leaf in pytree.tree_flatten_with_path(plain(output))[0]:
-            if isinstance(leaf, torch.Tensor):
-                where = pytree.keystr(path)
-                self.facts.freeze(
-                    self.value_of(leaf).atoms(), f"reaches the model's output{' ' + where if where else ''}"
-                )
-
-
-def _holds_positions(buffer: torch.Tensor) -> bool:
-    return buffer.ndim == 1 and buffer.dtype in (torch.int64, torch.int32)
-
-
-def _is_tracked(argument: Any) -> bool:
-    if isinstance(argument, tuple):
-        return any(map(_is_tracked, argument))
-    return isinstance(argument, Value) and argument.tracked
-
-
-def _tensors(result: Any) -> list[torch.Tensor]:
-    return [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
-
-
-class _Operators(TorchDispatchMode):
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # the guard would cost more than most operators, and only eager runs are heard
-
-    def __init__(self, tracer: _Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        given, named = self.tracer.abstract(args), {k: self.tracer.abstract(a) for k, a in kwargs.items()}
-        if operator_of(func).writes:
-            self.tracer.snapshot.before((args, kwargs))
-        result = func(*args, **kwargs)
-        self.tracer.record(func, given, named, result)
-        return result
-
-
-class _Functions(TorchFunctionMode):
-    def __init__(self, tracer: _Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+    def _hear(self, training: bool, made_up: MadeUp | None) -> dict[Attribute, int]:
         tracer = self.tracer
-        return observe(tracer.facts, func, args, kwargs, result, tracer.value_of, tracer.set_value)
+        mark, tracer.made_up = tracer.mark(), made_up
+        try:
+            with tracer.listening():
+                enter_mode(self.model, training)
+                attributes = trace_attributes(self.model)
+                output = self.forward(self.model, self.inputs)
+                tracer.freeze_output(self.transform(output) if self.transform else output)
+        except Exception as error:
+            where, message = tracer.locate(), (str(error).strip().splitlines() or [""])[0]
+            tracer.roll_back(mark)
+            raise ForwardError(
+                f"the model fails on the example inputs in {where}: {type(error).__name__}: {message}; "
+                "give inputs that it runs on"
+            ) from error
+        return attributes

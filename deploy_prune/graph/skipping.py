@@ -1,0 +1,138 @@
+"""Runs without arithmetic: what takes most of a forward's time is not computed while nobody asks for the numbers.
+
+Convolutions, matrix products and common elementwise operators on tracked values return zeros of the right shape. These
+are *made up*, and so is all that is computed from them. Where a model looks at a made-up number (``.item()``, a boolean
+mask, a compiled operator of another library such as NMS), the run is void and has to be repeated with arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from deploy_prune.graph.operators import operator_of
+
+_READING = frozenset("numpy tolist __array__ __dlpack__ data_ptr untyped_storage".split())
+_ELEMENTWISE = frozenset("""
+    relu relu_ silu silu_ gelu sigmoid sigmoid_ hardswish hardswish_ hardsigmoid hardsigmoid_ hardtanh hardtanh_ tanh
+    leaky_relu leaky_relu_ elu elu_ mish mish_ softplus add add_ sub sub_ mul mul_ div div_ native_batch_norm
+    native_layer_norm _softmax
+""".split())  # fmt: skip
+
+
+class NumbersAskedError(Exception):
+    """The model asks for a number that was made up."""
+
+
+class MadeUp:
+    """Computes what must be computed and makes up the rest; ``asked`` tells whether the run is void."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._storages: set[int] = set()
+
+    def __call__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tracked: bool) -> Any:
+        """The operator's result; it may be made up where it is ``tracked``: where parameters have a part in it.
+
+        Raises:
+            NumbersAskedError: the operator's result depends on numbers that were made up.
+        """
+        shape = _shape(function, args) if tracked else None
+        if shape is not None:
+            result = _zeros(function, args[0], shape)
+            self._storages.update(_storages(result))
+            return result
+        made_up = self._any_made_up((args, kwargs))
+        if made_up:
+            self._refuse_reading(function, args)
+        result = function(*args, **kwargs)
+        if made_up:
+            self._storages.update(_storages(result))
+        elif self._storages:  # the memory of a tensor that is gone serves another one
+            self._storages.difference_update(_storages(result))
+        return result
+
+    def hear(self, function: Any, args: tuple[Any, ...]) -> None:
+        """Take note of a call that reads memory past all operators.
+
+        Raises:
+            NumbersAskedError: it would read numbers that were made up.
+        """
+        name = getattr(function, "__name__", "")
+        if name in _READING and self._any_made_up(args):
+            self._void(name)
+
+    def _any_made_up(self, values: Any) -> bool:
+        return bool(self._storages) and any(s in self._storages for s in _storages(values))
+
+    def _refuse_reading(self, function: Any, args: tuple[Any, ...]) -> None:
+        tags = function.tags
+        foreign = function.namespace not in {"aten", "prims"}
+        if function.overloadpacket is torch.ops.aten.index:
+            reading = any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+        else:
+            reading = torch.Tag.data_dependent_output in tags or torch.Tag.dynamic_output_shape in tags
+        if foreign or reading:
+            self._void(str(function))
+
+    def _void(self, name: str) -> None:
+        self.asked = True
+        raise NumbersAskedError(name)
+
+
+def _storages(values: Any) -> Iterator[int]:
+    if isinstance(values, torch.Tensor):
+        if values.layout is torch.strided:
+            yield values.untyped_storage()._cdata
+    elif isinstance(values, (tuple, list, dict)):
+        for value in values.values() if isinstance(values, dict) else values:
+            yield from _storages(value)
+
+
+def _zeros(function: Any, first: torch.Tensor, shape: tuple[int, ...]) -> Any:
+    """Zeros as the operator returns them: in place, with empty statistics of a norm, or by themselves."""
+    if operator_of(function).writes:
+        return first.zero_()
+    zeros = first.new_zeros(shape)
+    returned = len(function._schema.returns)
+    return zeros if returned == 1 else (zeros, *(first.new_zeros(0) for _ in range(returned - 1)))
+
+
+def _shape(function: Any, args: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """The result's shape of an operator that can be left out; None for any other, or other arguments."""
+    name = function.overloadpacket.__name__
+    if function.namespace != "aten" or not isinstance(args[0], torch.Tensor) or not args[0].is_floating_point():
+        return None
+    if name == "convolution":
+        return _convolution(*args[:2], *args[3:9])
+    if name == "mm":
+        return args[0].shape[0], args[1].shape[1]
+    if name == "bmm":
+        return *args[0].shape[:2], args[1].shape[2]
+    if name == "addmm":
+        return args[1].shape[0], args[2].shape[1]
+    if name in _ELEMENTWISE:
+        others = [a for a in args[1:] if isinstance(a, torch.Tensor)]
+        if all(o.dtype == args[0].dtype and _fits(o.shape, args[0].shape) for o in others):
+            return tuple(args[0].shape)
+    return None
+
+
+def _fits(small: torch.Size, large: torch.Size) -> bool:
+    """Whether broadcasting leaves the larger shape as it is."""
+    return len(small) <= len(large) and all(s in (1, n) for s, n in zip(small[::-1], large[::-1], strict=False))
+
+
+def _convolution(data: torch.Tensor, weight: torch.Tensor, stride: Any, padding: Any, dilation: Any,
+                 transposed: bool, output_padding: Any, groups: int) -> tuple[int, ...]:  # fmt: skip
+    """https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html, and ConvTranspose2d: sizes of the output."""
+    sizes = []
+    for k, size in enumerate(data.shape[2:]):
+        reach = dilation[k] * (weight.shape[2 + k] - 1) + 1
+        if transposed:
+            sizes.append((size - 1) * stride[k] - 2 * padding[k] + reach + output_padding[k])
+        else:
+            sizes.append((size + 2 * padding[k] - reach) // stride[k] + 1)
+    return data.shape[0], weight.shape[1] * groups if transposed else weight.shape[0], *sizes

@@ -1,0 +1,263 @@
+"""What hears a run: modes and hooks that turn every operator into facts about its values.
+
+A ``TorchDispatchMode`` sees every ATen operator of an eager run, so any Python control flow works; a
+``TorchFunctionMode`` sees sizes before C++ turns them into plain numbers. Nothing of either stays behind.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deploy_prune.graph.attributes import hear_comparisons
+from deploy_prune.graph.calling import alternative_forwards, plain, users_file
+from deploy_prune.graph.operators import operator_of
+from deploy_prune.graph.preserve import heard_functionals
+from deploy_prune.graph.rules import RULES, Call
+from deploy_prune.graph.rules.elementwise import elementwise
+from deploy_prune.graph.sizes import observe
+from deploy_prune.graph.skipping import MadeUp
+from deploy_prune.graph.snapshot import Snapshot
+from deploy_prune.graph.values import OUTPUT, Facts, Place, Value
+
+Mark = tuple[int, tuple[int, ...], Counter[str]]
+"""Numbers of known calls and of facts of each kind, and the unknown operators."""
+
+
+class Tracer:
+    """Values of all live tensors, and the modules being called.
+
+    Attributes:
+        facts: what the runs said.
+        made_up: what leaves arithmetic out; None: everything is computed.
+    """
+
+    def __init__(self, model: nn.Module, snapshot: Snapshot) -> None:
+        self.facts = Facts(self.locate)
+        self.snapshot = snapshot
+        self.made_up: MadeUp | None = None
+        self.values: dict[int, tuple[weakref.ref[torch.Tensor], Value]] = {}
+        self.own_values: dict[str, Value] = {}
+        self.untracked: dict[tuple[int, ...], Value] = {}
+        self.known_calls: dict[tuple[Any, ...], Sequence[Value]] = {}
+        self.viewed: set[int] = set()
+        self.stack: list[str] = []
+        self.operator = ""
+        self.inside_alternative = False
+        self.modules = {id(m): n for n, m in model.named_modules()}
+        self.many_sided = {k for k in set(map(type, model.modules())) if any(n.startswith("forward_") for n in dir(k))}
+        self.tensors = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
+        self.numbers = {n: b.detach().cpu().numpy() for n, b in model.named_buffers() if _holds_positions(b)}
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Modes and hooks for the time of one run."""
+        hooks = nn.modules.module
+        with ExitStack() as stack:
+            self.stack.clear()
+            self.operator = ""
+            stack.enter_context(torch.no_grad())
+            stack.callback(hooks.register_module_forward_pre_hook(self._enter).remove)
+            stack.callback(hooks.register_module_forward_hook(self._leave).remove)
+            stack.enter_context(hear_comparisons(self.facts.comparisons))
+            stack.enter_context(heard_functionals())
+            stack.enter_context(_Operators(self))
+            stack.enter_context(_Functions(self))
+            yield
+
+    def mark(self) -> Mark:
+        """What has been said so far, for :meth:`roll_back`."""
+        lengths = tuple(len(facts) for facts in self.facts.lists())
+        return len(self.known_calls), lengths, self.facts.unknown.copy()
+
+    def roll_back(self, mark: Mark) -> None:
+        """Forget what was said since ``mark``."""
+        calls, lengths, unknown = mark
+        for facts, length in zip(self.facts.lists(), lengths, strict=True):
+            del facts[length:]
+        while len(self.known_calls) > calls:
+            self.known_calls.popitem()
+        self.facts.unknown = unknown.copy()
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if id(module) in self.modules:
+            self.stack.append(self.modules[id(module)])
+            if not self.inside_alternative and type(module) in self.many_sided:
+                for alternative in alternative_forwards(module):
+                    self._run_alternative(alternative, args)
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if id(module) in self.modules and self.stack:
+            self.stack.pop()
+
+    def _run_alternative(self, forward: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Hear what another forward of the module says; one that cannot run now says nothing."""
+        self.inside_alternative, mark, depth = True, self.mark(), len(self.stack)
+        try:
+            forward(*pytree.tree_map_only(torch.Tensor, torch.clone, args))
+        except Exception:
+            self.roll_back(mark)
+        finally:
+            self.inside_alternative = False
+            del self.stack[depth:]
+
+    def locate(self) -> Place:
+        """The innermost module, the operator and the line of the user's code; the output has no line."""
+        if self.operator == OUTPUT:
+            return Place("", OUTPUT, "")
+        frame, source = sys._getframe(1), ""
+        while frame is not None:
+            file = users_file(frame.f_code.co_filename)
+            if file:
+                source = f"{file}:{frame.f_lineno}"
+                break
+            frame = frame.f_back  # type: ignore[assignment]
+        return Place(self.stack[-1] if self.stack else "", self.operator, source)
+
+    def value_of(self, tensor: torch.Tensor) -> Value:
+        """The abstract value of a tensor; parameters and buffers are known by identity. Equal ones are one object."""
+        name = self.tensors.get(id(tensor))
+        if name is not None:
+            self.facts.reached.add(name)
+            if name not in self.own_values:
+                value = self.facts.parameter(name, tensor.shape)
+                self.own_values[name] = replace(value, numbers=self.numbers.get(name))
+            return self.own_values[name]
+        known = self.values.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            return known[1]
+        shape = tuple(tensor.shape)
+        if shape not in self.untracked:
+            self.untracked[shape] = Value(shape)
+        return self.untracked[shape]
+
+    def abstract(self, argument: Any) -> Any:
+        """An operator's argument with its value for each tensor, also inside lists; lists become tuples."""
+        if isinstance(argument, torch.Tensor):
+            return self.value_of(argument)
+        return tuple(map(self.abstract, argument)) if isinstance(argument, (list, tuple)) else argument
+
+    def set_value(self, tensor: torch.Tensor, value: Value) -> None:
+        """Remember the abstract value of a tensor for as long as it lives."""
+        self.values[id(tensor)] = weakref.ref(tensor), value
+
+    def compute(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], given: tuple[Any, ...]) -> Any:
+        """The operator's result, or one that is made up."""
+        if self.made_up is None:
+            return function(*args, **kwargs)
+        return self.made_up(function, args, kwargs, any(map(_is_tracked, given)))
+
+    def record(self, function: Any, given: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
+        """Apply the operator's rule to arguments that :meth:`abstract` gave before the call."""
+        outputs = [result] if isinstance(result, torch.Tensor) else _tensors(result)
+        operator = operator_of(function)
+        if operator.is_view:
+            self.viewed.update(t.untyped_storage()._cdata for t in outputs)
+        elif self.viewed and not operator.writes:  # the memory of a tensor that is gone serves another one
+            self.viewed.difference_update(t.untyped_storage()._cdata for t in outputs)
+        if not any(map(_is_tracked, (*given, *named.values()))):
+            return
+        self.operator = operator.name
+        shapes = tuple(tuple(t.shape) for t in outputs)
+        # The same operator on the same values says the same again, as most do in train mode after eval mode.
+        call_key = (function, given, *named.items(), shapes)
+        values = self.known_calls.get(call_key)
+        if values is None:
+            named = dict(named)
+            given += tuple(named.pop(name, default) for name, default in operator.arguments[len(given) :])
+            values = self._apply(function, Call(self.facts, operator.name, given, shapes, named), call_key)
+        for tensor, value in zip(outputs, values, strict=False):
+            if operator.writes:
+                self._guard_write(tensor, value)
+            self.set_value(tensor, value)
+
+    def _apply(self, function: Any, call: Call, call_key: tuple[Any, ...]) -> Sequence[Value]:
+        rule = RULES.get(call.name)
+        if rule is None and torch.Tag.pointwise in function.tags:
+            rule = elementwise
+        if rule is None:
+            self.facts.unknown_operator(call.name, call.values())
+            return [Value(shape) for shape in call.outputs]
+        mark = self.mark()
+        try:
+            values = self.known_calls[call_key] = rule(call)
+        except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
+            self.roll_back(mark)
+            self.facts.freeze_values(call.values(), f"the rule of operator {call.name} does not fit here ({error})")
+            return [Value(shape) for shape in call.outputs]
+        return values
+
+    def _guard_write(self, tensor: torch.Tensor, value: Value) -> None:
+        """A write that brings new channels into memory seen through several views cannot be followed."""
+        old = {b.axes for b in self.value_of(tensor).blocks}
+        new = [b for b in value.blocks if b.axes not in old]
+        if new and tensor.untyped_storage()._cdata in self.viewed:
+            for block in new:
+                self.facts.freeze(block.atoms, "is written into a view of another tensor")
+
+    def freeze_output(self, output: Any) -> None:
+        """What reaches the output keeps its shape."""
+        self.operator = OUTPUT
+        for path, leaf in pytree.tree_flatten_with_path(plain(output))[0]:
+            if isinstance(leaf, torch.Tensor):
+                where = pytree.keystr(path)
+                self.facts.freeze(
+                    self.value_of(leaf).atoms(), f"reaches the model's output{' ' + where if where else ''}"
+                )
+
+
+def _holds_positions(buffer: torch.Tensor) -> bool:
+    return buffer.ndim == 1 and buffer.dtype in (torch.int64, torch.int32)
+
+
+def _is_tracked(argument: Any) -> bool:
+    if isinstance(argument, tuple):
+        return any(map(_is_tracked, argument))
+    return isinstance(argument, Value) and argument.tracked
+
+
+def _tensors(result: Any) -> list[torch.Tensor]:
+    return [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
+
+
+class _Operators(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the guard would cost more than most operators, and only eager runs are heard
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given, named = self.tracer.abstract(args), {k: self.tracer.abstract(a) for k, a in kwargs.items()}
+        if operator_of(func).writes:
+            self.tracer.snapshot.before((args, kwargs))
+        result = self.tracer.compute(func, args, kwargs, given)
+        self.tracer.record(func, given, named, result)
+        return result
+
+
+class _Functions(TorchFunctionMode):
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, tracer = kwargs or {}, self.tracer
+        if tracer.made_up is not None:
+            tracer.made_up.hear(func, args)
+        result = func(*args, **kwargs)
+        return observe(tracer.facts, func, args, kwargs, result, tracer.value_of, tracer.set_value)
