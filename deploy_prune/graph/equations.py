@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from deploy_prune.graph.attributes import Attribute, AxisSize, Expression, Operation, attributes_in, evaluate
 from deploy_prune.graph.boxes import ChooseAxis, Ties, canonical, key, rows_of
 from deploy_prune.graph.values import Atoms, Box, Frozen, SizeEquation
 
 
-def tie_equal_sizes(equations: Iterable[SizeEquation], boxes: Iterable[Box], shrinking: ChooseAxis) -> Ties:
+def tie_equal_sizes(
+    equations: Iterable[SizeEquation],
+    boxes: Iterable[Box],
+    shrinking: ChooseAxis,
+    connect: Callable[[Ties], np.ndarray],
+) -> Ties:
     """Axes that the code gives one size shrink at the same indices.
 
-    Three forms are tied: two axes sized by one attribute (``view(b, self.c)`` twice), an axis sized by another one
-    (``view(b, y.shape[1])``), and one sized by a fraction of another (``head_dim = C // num_heads``: the embedding then
-    loses the indices of the same places as the heads do).
+    Three forms are tied: two axes sized by one attribute (``view(b, self.c)`` twice), one sized by a fraction of
+    another (``head_dim = C // num_heads``: the embedding then loses the indices of the same places as the heads do),
+    and an axis sized by another one (``view(b, y.shape[1])``) unless they lose equally many anyway.
+
+    Args:
+        connect: component number of every atom once these ties are added to all others.
     """
     shrinks = {key(b.atoms): shrinking(b) for b in boxes}
     by_attribute: dict[Attribute, list[Atoms]] = defaultdict(list)
     ties: Ties = []
+    alike: Ties = []
 
     def vector(atoms: Atoms, axis: int) -> Atoms | None:
         """The atoms along an axis, one of each tied set; None where this axis does not shrink."""
@@ -40,10 +52,39 @@ def tie_equal_sizes(equations: Iterable[SizeEquation], boxes: Iterable[Box], shr
         elif isinstance(expression, AxisSize):
             other = vector(expression.atoms, expression.axis)
             if other is not None and other.shape == own.shape:
-                ties.append((own, other))
+                alike.append((own, other))
     for vectors in by_attribute.values():
         ties += [(vectors[0], v) for v in vectors[1:] if v.shape == vectors[0].shape]
+    if alike:
+        labels = connect(ties)
+        ties += [_matched(a, b, labels) for a, b in alike if (np.sort(labels[a]) != np.sort(labels[b])).any()]
     return ties
+
+
+def _matched(own: Atoms, other: Atoms, labels: np.ndarray) -> tuple[Atoms, Atoms]:
+    """Ties by which two axes of one size lose equally many: index to index, unless parts to parts are finer.
+
+    Heads of 42 channels against units of 4 meet at their least common multiple: two heads and 21 units at a time.
+    """
+    parts = [np.unique(labels[a], return_inverse=True, return_counts=True) for a in (own, other)]
+    (names, numbers, counts), (other_names, other_numbers, other_counts) = parts
+    if (counts != counts[0]).any() or (other_counts != other_counts[0]).any() or np.isin(names, other_names).any():
+        return own, other
+    together = math.lcm(int(counts[0]), int(other_counts[0]))
+    size = len(names) + len(other_names)
+    by_index = coo_matrix((np.ones(len(own)), (numbers, len(names) + other_numbers)), shape=(size, size))
+    if connected_components(by_index, directed=False)[0] >= len(own) // together:
+        return own, other
+    ordered = [a[np.argsort(_first_use(n), kind="stable")] for a, n in ((own, numbers), (other, other_numbers))]
+    leaders = np.repeat(ordered[0][::together], together)
+    return np.concatenate([leaders, leaders]), np.concatenate(ordered)
+
+
+def _first_use(numbers: np.ndarray) -> np.ndarray:
+    """For each entry where its number occurs first."""
+    _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    places: np.ndarray = first[inverse]
+    return places
 
 
 def _tie_fraction(equation: SizeEquation, whole: AxisSize) -> Ties:
@@ -77,8 +118,11 @@ def untrue_sizes(
 ) -> list[Frozen]:
     """Freeze the components whose removal would change the two sides of a size equation by different amounts.
 
-    Attributes take up the difference where an equation names one that no other equation determines.
+    Attributes take up the difference where an equation names one that no other equation determines. A size that is
+    another already (the last piece of an uneven split) is not followed.
     """
+    broken = [e for e in equations if not _holds(e, values)]
+    equations = [e for e in equations if e not in broken]
     changes = _Changes(equations, labels, values)
     open_equations = [e for e in equations if not isinstance(e.expression, int)]
     waiting = open_equations
@@ -89,7 +133,7 @@ def untrue_sizes(
         waiting = left
     for attribute in attributes_of(open_equations) - changes.known.keys():
         changes.known[attribute] = np.zeros(changes.count)
-    found = []
+    found = [Frozen(e.atoms.ravel(), "has another size than the code gives", e.place) for e in broken]
     for equation in open_equations:
         expected = changes.of(equation.expression)
         change = changes.of_axis(equation.atoms, equation.axis)
@@ -98,6 +142,11 @@ def untrue_sizes(
             why = "would make a size that the code computes untrue"
             found.append(Frozen(np.flatnonzero(np.isin(labels, hit)), why, equation.place))
     return found
+
+
+def _holds(equation: SizeEquation, values: Mapping[Attribute, int]) -> bool:
+    given = evaluate(equation.expression, values, lambda size: size.atoms.shape[size.axis])
+    return given == equation.atoms.shape[equation.axis]
 
 
 def _sizes_in(expression: Expression) -> Iterator[AxisSize]:

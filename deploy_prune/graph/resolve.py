@@ -91,12 +91,21 @@ def _components(
     frozen = list(frozen)
     ties = list(facts.unified)
     ties += tie_boxes(boxes, shrinking, frozen)
-    ties += tie_equal_sizes(equations, boxes, shrinking)
+    ties += tie_equal_sizes(equations, boxes, shrinking, lambda more: _connected(facts.count, ties + more))
     labels, split = _merge_projections(facts, ties)
     for projection in split:
         frozen.append(Frozen(projection.atoms.ravel(), "lives while anything behind it lives", projection.place))
     frozen += untrue_sizes(equations, labels, values)
+    frozen += [
+        Frozen(b.atoms.ravel(), "goes only with all other indices", b.place) for b in boxes if _is_one(labels, b)
+    ]
     return Components(labels, _first_reasons(labels, frozen), tuple(frozen))
+
+
+def _is_one(labels: np.ndarray, box: Box) -> bool:
+    """Whether a component holds a box whole, so that nothing would be left of it."""
+    found = labels[box.atoms]
+    return bool((found == found.flat[0]).all())
 
 
 def _cells(facts: Facts, columns: np.ndarray) -> np.ndarray:

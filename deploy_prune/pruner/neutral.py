@@ -2,7 +2,8 @@
 
 Dropout, the statistics of norms, and scales such as ``1 / sqrt(head_dim)`` change with the width by definition, not by
 mistake. A run of the masked original *records* the widths that it computes with; the same run of the pruned model then
-*replays* them. Layer and group norms are compared without statistics in both.
+*replays* them. Layer and group norms are compared without statistics in both: one recorded number
+scales a whole tensor.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ class _Operators(TorchDispatchMode):
             return args[0].clone(), torch.ones_like(args[0], dtype=torch.bool)
         result = func(*args, **(kwargs or {}))
         if name in {"native_layer_norm", "native_group_norm"}:
-            return _affine(name, args, result)
+            return _affine(name, args, result, self._as_recorded(_magnitude(args[0])))
         if name == "div" and isinstance(args[1], torch.Tensor):  # a removed divisor is zero in the masked original
             return torch.where(args[1] == 0, torch.zeros_like(result), result) if args[1].numel() else result
         if "weight_norm" in name:  # a removed row is 0 * 0 / 0 in the masked original
@@ -262,13 +263,21 @@ def _standardised(args: Any, share: float, result: Any) -> Any:
     return (out if bias is None else out + bias.view(shape)), *result[1:]
 
 
-def _affine(name: str, args: Any, statistics: Any) -> Any:
+def _magnitude(data: torch.Tensor) -> float:
+    """Root mean square of all entries; 1 where that is no scale."""
+    size = float(data.square().mean().sqrt()) if data.numel() else 1.0
+    return size if 0 < size < float("inf") else 1.0
+
+
+def _affine(name: str, args: Any, statistics: Any, magnitude: float) -> Any:
+    """What a norm does after its statistics; one number for the whole tensor keeps deep networks from overflowing."""
     if name == "native_layer_norm":
         data, weight, bias = args[0], args[2], args[3]
         shape = tuple(args[1])
     else:
         data, weight, bias = args[0], args[1], args[2]
         shape = (-1,) + (1,) * (data.ndim - 2)
+    data = data / magnitude
     for vector, combine in ((weight, torch.mul), (bias, torch.add)):
-        data = data.clone() if vector is None else combine(data, vector.view(shape))
+        data = data if vector is None else combine(data, vector.view(shape))
     return data, *statistics[1:]

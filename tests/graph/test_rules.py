@@ -38,6 +38,19 @@ def test_convolution_ties_inputs_and_bias_and_freezes_its_kernel(facts):
     assert [f.reason for f in facts.frozen] == ["is the extent of a convolution kernel"] * 2
 
 
+def test_an_axis_along_which_a_kernel_does_not_reach_stays_free(facts):
+    data = Value((2, 3, 4), (Block((2,), facts.fresh(4), zero=True),))  # levels of features, mixed at each channel
+    weight = facts.parameter("w", (5, 3, 1))
+    (out,) = apply(facts, "convolution", data, weight, None, [1], [0], [1], False, [0], 1, outputs=((2, 5, 4),))
+    assert {b.axes: b.atoms.tolist() for b in out.blocks} == {(1,): [4, 5, 6, 7, 8], (2,): [0, 1, 2, 3]}
+    assert all(b.zero for b in out.blocks) and {f.atoms.min() for f in facts.frozen} == {9}
+    for strides, padding, kernel in (([2], [0], 1), ([1], [1], 1), ([1], [1], 3)):
+        other, wide = Facts(), Value((5, 3, kernel))
+        data = Value((2, 3, 4), (Block((2,), other.fresh(4)),))
+        apply(other, "convolution", data, wide, None, strides, padding, [1], False, [0], 1, outputs=((2, 5, 4),))
+        assert [f.reason for f in other.frozen] == ["lies along the space of a convolution"]
+
+
 def test_depthwise_with_multiplier_ties_each_input_to_its_outputs(facts):
     data = channels(facts, (1, 2, 8, 8))
     weight = facts.parameter("w", (4, 1, 1, 1))
@@ -82,6 +95,15 @@ def test_chunk_keeps_its_number_of_pieces(facts):
     first, second = apply(facts, "split", data, 2, 1, outputs=((1, 2, 2), (1, 2, 2)))
     assert (first.block_at(1).atoms.tolist(), second.block_at(1).atoms.tolist()) == ([0, 1], [2, 3])
     assert facts.boxes[0].atoms.tolist() == [[0, 1], [2, 3]] and facts.boxes[0].fixed == {0}
+
+
+def test_an_uneven_chunk_loses_the_same_index_of_every_piece(facts):
+    data = channels(facts, (1, 8))
+    first, second, last = apply(facts, "split", data, 3, 1, outputs=((1, 3), (1, 3), (1, 2)))
+    assert [v.block_at(1).atoms.tolist() for v in (first, second, last)] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert facts.boxes[0].atoms.tolist() == [[0, 1], [3, 4], [6, 7]] and facts.boxes[0].fixed == {0}
+    assert [f.atoms.tolist() for f in facts.frozen] == [[2, 5]]
+    assert facts.layouts[0].tolist() == list(range(8))
 
 
 def test_cat_joins_and_gives_untracked_pieces_frozen_atoms(facts):

@@ -1,6 +1,5 @@
 """Attention, products and recurrent layers by hand."""
 
-import numpy as np
 import pytest
 from graph.bench import Bench, blocks, zeros
 
@@ -186,19 +185,66 @@ def test_distances_need_zeros_on_both_sides(bench):
     assert other.frozen == {2, 3}
 
 
-def test_channels_against_channels_of_a_head_have_cells_of_their_own(bench):
-    q, k = bench.value((2, 2, 5), (0, 1)), bench.value((2, 5, 2), (0, 2))  # heads 2, inner 2: 0..3 and 4..7
-    out = bench.run("bmm", q, k, outputs=[(2, 2, 2)])
-    assert blocks(out) == {(0, 1, 2): [[[8, 9], [10, 11]], [[12, 13], [14, 15]]]} and zeros(out) == [True]
-    rows = bench.projections
-    assert {tuple(rows[b]) for a, b in bench.pairs if a < 4} == {(8, 9), (10, 11), (12, 13), (14, 15)}
-    assert {tuple(rows[b]) for a, b in bench.pairs if 4 <= a < 8} == {(8, 10), (9, 11), (12, 14), (13, 15)}
+def heads_against(bench, zero=(True, True)):
+    """Inner channels of two heads, 0..3, against those of two others, 4..7: (heads, 2, 2)."""
+    q, k = bench.value((2, 2, 5), (0, 1), zero=zero[0]), bench.value((2, 5, 2), (0, 2), zero=zero[1])
+    return bench.run("bmm", q, k, outputs=[(2, 2, 2)])
+
+
+def test_channels_against_channels_of_a_head_cross_and_share_the_heads(bench):
+    out = heads_against(bench)
+    assert blocks(out) == {(0, 1): [[0, 1], [2, 3]], (0, 2): [[4, 5], [6, 7]]} and zeros(out) == [True, True]
+    heads = bench.projections
+    assert {tuple(map(tuple, (heads[a], heads[b]))) for a, b in bench.pairs} == {((0, 1), (4, 5)), ((2, 3), (6, 7))}
+    assert not bench.boxes and not bench.frozen
+    assert zeros(heads_against(Bench(), zero=(False, True))) == [False, True]
+
+
+def test_a_softmax_over_one_of_two_crossing_axes_leaves_the_other_free(bench):
+    out = bench.run("_softmax", heads_against(bench), 2, False, outputs=[(2, 2, 2)])
+    assert blocks(out) == {(0, 1): [[0, 1], [2, 3]], (0, 2): [[4, 5], [6, 7]]} and zeros(out) == [False, False]
+    assert {(4, 5), (6, 7)} <= bench.pairs and not {(0, 1), (2, 3)} & bench.pairs
+
+
+def test_a_contraction_takes_one_of_two_crossing_blocks_away(bench):
+    weights, v = heads_against(bench, zero=(True, False)), bench.value((2, 2, 5), (0, 1))
+    v_atoms = v.blocks[0].atoms.ravel().tolist()
+    out = bench.run("bmm", weights, v, outputs=[(2, 2, 5)])
+    assert blocks(out) == {(0, 1): [[0, 1], [2, 3]]} and zeros(out) == [True]
+    assert set(zip([4, 5, 6, 7], v_atoms, strict=True)) <= bench.pairs
+
+
+def test_an_operand_without_channels_freezes_one_of_two_crossing_blocks(bench):
+    out = bench.run("add", heads_against(bench), bench.value((2, 2, 2), (0, 2)), outputs=[(2, 2, 2)])
+    assert blocks(out) == {(0, 1): [[0, 1], [2, 3]], (0, 2): [[4, 5], [6, 7]]}
+    assert ([[0, 1], [2, 3]], {1}) in bench.boxes and zeros(out) == [False, True]
+
+
+def test_crossing_blocks_are_viewed_apart_until_their_axes_merge(bench):
+    product = heads_against(bench)
+    apart = bench.run("view", product, [1, 2, 2, 2], outputs=[(1, 2, 2, 2)])
+    assert blocks(apart) == {(1, 2): [[0, 1], [2, 3]], (1, 3): [[4, 5], [6, 7]]} and not bench.boxes
+    count = bench.facts.count
+    (cells,) = bench.run("view", product, [2, 4], outputs=[(2, 4)]).blocks
+    assert cells.axes == (0, 1) and cells.zero
+    assert (cells.atoms - count).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_a_rule_for_single_blocks_gets_crossing_ones_as_cells(bench):
+    product = heads_against(bench)
+    count = bench.facts.count
+    picked = bench.run("select", product, 1, 0, outputs=[(2, 2)])
+    assert blocks(picked) == {(0, 1): [[count, count + 1], [count + 4, count + 5]]}
+    listed = bench.run("cat", [product, product], 0, outputs=[(4, 2, 2)])
+    assert [b.axes for b in listed.blocks] == [(0, 1, 2)]
 
 
 def test_a_product_of_too_many_cells_freezes(bench):
     a, b = bench.value((2, 1024, 1), (0, 1)), bench.value((2, 1, 1024), (0, 2))
-    assert not bench.run("mul", a, b, outputs=[(2, 1024, 1024)]).tracked
-    assert bench.frozen == set(np.arange(4096))
+    product = bench.run("mul", a, b, outputs=[(2, 1024, 1024)])
+    assert not bench.frozen
+    merged = bench.run("view", product, [2, 1024 * 1024], outputs=[(2, 1024 * 1024)])
+    assert bench.frozen == set(range(2048, 4096)) and merged.block_at(1).atoms.max() == 2047
 
 
 def test_a_bare_axis_of_a_joint_block_keeps_its_size(bench):

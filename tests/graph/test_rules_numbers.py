@@ -1,5 +1,6 @@
 """Element-wise operators, reductions and norms by hand: what keeps zeros, what mixes an axis."""
 
+import numpy as np
 import pytest
 from graph.bench import Bench, blocks, zeros
 
@@ -38,6 +39,25 @@ def test_a_sum_with_a_broadcast_number_keeps_no_zeros(bench):
     assert zeros(bench.run("add", bench.value((2, 3), 1), Value((2, 1)), outputs=[(2, 3)])) == [False]
     assert zeros(bench.run("masked_fill", bench.value((2, 3), 1), Value((2, 1)), 0, outputs=[(2, 3)])) == [True]
     assert zeros(bench.run("where", Value((2, 1)), bench.value((2, 3), 1), Value(()), outputs=[(2, 3)])) == [False]
+
+
+@pytest.mark.parametrize(("low", "high", "kept"), [
+    (-np.inf, np.inf, True), (-1.0, 0.0, True), (0.5, 2.0, False), (-2.0, -1.0, False), (None, 1.0, True),
+])  # fmt: skip
+def test_a_clamp_by_buffers_keeps_zeros_if_they_enclose_zero(bench, low, high, kept):
+    bounds = [b if b is None else Value((), numbers=np.asarray(b)) for b in (low, high)]
+    assert zeros(bench.run("clamp", bench.value((2, 3), 1), *bounds, outputs=[(2, 3)])) == [kept]
+    assert zeros(bench.run("clamp", bench.value((2, 3), 1), Value(()), Value(()), outputs=[(2, 3)])) == [False]
+
+
+def test_putting_zeros_in_places_keeps_zeros(bench):
+    mask, nothing, one = Value((2, 1)), Value((), numbers=np.asarray(0.0)), Value((), numbers=np.asarray(1.0))
+    for number, kept in ((nothing, True), (one, False), (Value(()), False)):
+        x = bench.value((2, 3), 1)
+        assert zeros(bench.run("where", mask, number, x, outputs=[(2, 3)])) == [kept]
+        assert zeros(bench.run("where", mask, x, number, outputs=[(2, 3)])) == [kept]
+        assert zeros(bench.run("masked_fill", x, mask, number, outputs=[(2, 3)])) == [kept]
+    assert zeros(bench.run("where", mask, nothing, bench.value((2, 3), 1, zero=False), outputs=[(2, 3)])) == [False]
 
 
 def test_a_loss_summed_up_freezes(bench):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from deploy_prune.graph.rules.contraction import contract
+from deploy_prune.graph.rules.crossing import single_at
 from deploy_prune.graph.rules.elementwise import combine
-from deploy_prune.graph.rules.extents import collapse, without_blocks_at
+from deploy_prune.graph.rules.extents import collapse, with_block, without_blocks_at
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.values import Facts, Value
 
@@ -48,9 +49,9 @@ def _swap_last(last: int) -> dict[int, int]:
 
 def _normalised(facts: Facts, scores: Value, axis: int) -> Value:
     """Softmax over ``axis``."""
+    scores = single_at(facts, scores, axis)
     block = scores.block_at(axis)
     if block is None:
         return scores
     rest = collapse(facts, block, axis, "softmax over its axis depends on its other indices")
-    kept = without_blocks_at(scores, axis)
-    return kept if rest is None else Value(scores.shape, tuple(sorted((*kept.blocks, rest), key=lambda b: b.axes)))
+    return with_block(without_blocks_at(scores, axis), rest)

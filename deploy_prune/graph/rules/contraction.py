@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from deploy_prune.graph.rules.crossing import maximal, single_at
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import keep_extent
 from deploy_prune.graph.rules.table import Call, rule
@@ -11,7 +12,7 @@ from deploy_prune.graph.rules.zeros import any_zero
 from deploy_prune.graph.values import Block, Facts, Value
 
 
-@rule("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot")
+@rule("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot", crossing=True)
 def matrix_product(call: Call) -> list[Value]:
     """``(batch, m, k) @ (batch, k, n)``; addmm, addmv and baddbmm add their first argument element by element."""
     added = call.args[:1] if call.name.startswith(("add", "badd")) else ()
@@ -20,7 +21,7 @@ def matrix_product(call: Call) -> list[Value]:
     return [combine(call.facts, [product, *added], call.shape)] if added else [product]
 
 
-@rule("linear", "matmul")
+@rule("linear", "matmul", crossing=True)
 def whole_product(call: Call) -> list[Value]:
     """``x @ weight.T + bias`` where it arrives in one piece (other devices); matmul over equally many axes."""
     left, right = call.args[:2]
@@ -99,6 +100,7 @@ def bilinear(call: Call) -> list[Value]:
 def contract(facts: Facts, left: Value, right: Value, shape: tuple[int, ...]) -> Value:
     """Sum over the last axis of ``left`` and the last but one of ``right`` (its only one if it is a vector)."""
     left_axis, right_axis = left.ndim - 1, max(right.ndim - 2, 0)
+    left, right = single_at(facts, left, left_axis), single_at(facts, right, right_axis)
     tie_contracted(facts, left, left_axis, right, right_axis)
     left, right = without_axis(facts, left, left_axis), without_axis(facts, right, right_axis)
     left_axes = {a: a for a in range(left.ndim)}
@@ -146,7 +148,7 @@ def without_axis(facts: Facts, value: Value, axis: int) -> Value:
         if kept:
             left = facts.project(block, kept)
             blocks.append(Block(tuple(a - (a > axis) for a in left.axes), left.atoms, block.zero))
-    return Value(shape, tuple(blocks))
+    return Value(shape, tuple(maximal(blocks) if len(blocks) > 1 else blocks))
 
 
 def summed(facts: Facts, value: Value, axis: int) -> Value:

@@ -18,7 +18,9 @@ from deploy_prune.graph.values import Block, Facts, Value
 def convolution(call: Call) -> list[Value]:
     """(N, C, …) with weight (O, C/groups, …), or (C, O/groups, …) when transposed; N-d, grouped, depthwise."""
     data, weight, bias = call.args[:3]
-    return [_convolve(call, data, weight, bias, int(call.args[8]), bool(call.args[6]))]
+    strides, paddings, _, transposed = call.args[3:7]
+    in_place = all(s == 1 for s in strides) and not any(paddings)
+    return [_convolve(call, data, weight, bias, int(call.args[8]), bool(transposed), in_place)]
 
 
 @rule("conv1d", "conv2d", "conv3d", "mkldnn_convolution", "_mkldnn_convolution", "_slow_conv2d_forward",
@@ -32,17 +34,22 @@ def other_convolution(call: Call) -> list[Value]:
     return [_convolve(call, data, weight, bias, groups, False)]
 
 
-def _convolve(call: Call, data: Value, weight: Value, bias: Value | None, groups: int, transposed: bool) -> Value:
+def _convolve(
+    call: Call, data: Value, weight: Value, bias: Value | None, groups: int, transposed: bool, in_place: bool = False
+) -> Value:
+    """The convolved value; ``in_place``: strides of 1 and no padding, so that a kernel of extent 1 keeps its axis."""
     facts = call.facts
     for axis in range(2, weight.ndim):
         block = weight.block_at(axis)
         if block is not None:
             keep_extent(facts, block, axis, "is the extent of a convolution kernel")
     channel = data.ndim - weight.ndim + 1
+    kept = {
+        a for a in range(data.ndim) if a < channel or (in_place and a > channel and weight.shape[a - channel + 1] == 1)
+    }
     for block in data.blocks:
-        for axis in block.axes:
-            if axis > channel:
-                keep_extent(facts, block, axis, "lies along the space of a convolution")
+        for axis in set(block.axes) - kept - {channel}:
+            keep_extent(facts, block, axis, "lies along the space of a convolution")
     out_axis, in_axis = (1, 0) if transposed else (0, 1)
     if groups == 1:
         tie_contracted(facts, data, channel, weight, in_axis)
@@ -51,7 +58,7 @@ def _convolve(call: Call, data: Value, weight: Value, bias: Value | None, groups
         block = data.block_at(channel)
         inputs = facts.project(block, [channel]) if block is not None else None
         out = _grouped(facts, inputs, weight, groups, transposed)
-    blocks = [facts.project(b, [a for a in b.axes if a < channel]) for b in data.blocks if min(b.axes) < channel]
+    blocks = [facts.project(b, [a for a in b.axes if a in kept]) for b in data.blocks if kept & set(b.axes)]
     if out is not None:
         blocks.append(replace(out, axes=(channel,), atoms=out.atoms))
     result = Value(call.shape, tuple(sorted(blocks, key=lambda b: b.axes))).without_single_axes()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from deploy_prune.graph.rules.crossing import joint_axes, maximal, tie_shared
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.rules.zeros import Flags, all_zero, any_zero, keeps_zero
+from deploy_prune.graph.rules.zeros import Flags, all_zero, keeps_zero
 from deploy_prune.graph.values import Block, Facts, Value
 
 NAMES = """
@@ -25,7 +25,7 @@ NAMES = """
 """.split()
 
 
-@rule(*NAMES)
+@rule(*NAMES, crossing=True)
 def elementwise(call: Call) -> list[Value]:
     """Unify what meets; broadcast axes take the atoms of the operand that has them.
 
@@ -56,68 +56,64 @@ def combine(
     aligned = [v.moved(shape, {a: a + len(shape) - v.ndim for a in range(v.ndim)}) for v in values]
     sizes = [(1,) * (len(shape) - v.ndim) + v.shape for v in values]
     blocks = []
-    for axes in _joint_axes([b.axes for v in aligned for b in v.blocks]):
+    for axes in joint_axes([b.axes for v in aligned for b in v.blocks]):
         parts = [[b for b in v.blocks if b.axes[0] in axes] for v in aligned]
         whole = next((p[0] for p in parts if p and p[0].axes == axes), None)
-        if whole is not None:
-            kept = zero([_flag(part, axes, size) for part, size in zip(parts, sizes, strict=True)])
-        else:
-            whole = _cells(facts, parts, axes, shape)
-            kept = zero is any_zero and all(b.zero for part in parts for b in part)
-        if whole is not None:
-            stays = [_meet(facts, whole, part, size) for part, size in zip(parts, sizes, strict=True)]
-            blocks += [replace(whole, zero=kept, square=False)] if all(stays) else []
+        if whole is None:
+            blocks += _crossing(facts, parts, sizes, zero)
+            continue
+        kept = zero([_flag(part, axes, size) for part, size in zip(parts, sizes, strict=True)])
+        for part in parts:
+            for block in part:
+                facts.unify(facts.project(whole, block.axes).atoms, block.atoms)
+        if _stays(facts, whole, parts, sizes):
+            blocks.append(replace(whole, zero=kept, square=False))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
+
+
+def _crossing(
+    facts: Facts, parts: Sequence[Sequence[Block]], sizes: Sequence[Sequence[int]], zero: Callable[[Flags], bool]
+) -> list[Block]:
+    """Blocks over axes that no operand spans alone (channels against channels within each head)."""
+    everything = [block for part in parts for block in part]
+    tie_shared(facts, everything)
+    blocks = []
+    for whole in maximal(everything):
+        flags = [_flag_within(part, whole.axes, size) for part, size in zip(parts, sizes, strict=True)]
+        if _stays(facts, whole, parts, sizes):
+            blocks.append(replace(whole, zero=zero(flags), square=False))
+    return blocks
 
 
 def _flag(part: Sequence[Block], axes: tuple[int, ...], size: Sequence[int]) -> bool | None:
     """Whether an operand is zero where an atom of the joint ``axes`` is removed; None where it has no block there.
 
-    Its blocks must cover the axes, but for those that it keeps from shrinking (see :func:`_meet`).
+    Its blocks must cover the axes, but for those that it keeps from shrinking (see :func:`_stays`).
     """
     covered = {a for block in part for a in block.axes}
     return all(b.zero for b in part) and all(a in covered or size[a] > 1 for a in axes) if part else None
 
 
-MOST_CELLS = 1 << 20
-"""A product of more cells than this is not told apart: whatever enters it stays."""
+def _flag_within(part: Sequence[Block], axes: tuple[int, ...], size: Sequence[int]) -> bool | None:
+    """The same where blocks may reach over ``axes``: what those do tells nothing about an atom of these axes alone."""
+    touching = [block for block in part if set(block.axes) & set(axes)]
+    within = [block for block in touching if set(block.axes) <= set(axes)]
+    return bool(within) and _flag(within, axes, size) if touching else None
 
 
-def _cells(
-    facts: Facts, parts: Sequence[Sequence[Block]], axes: tuple[int, ...], shape: tuple[int, ...]
-) -> Block | None:
-    """Atoms of their own for axes that no operand spans alone (channels against channels within each head)."""
-    if math.prod(shape[a] for a in axes) > MOST_CELLS:
-        for part in parts:
-            for block in part:
-                facts.freeze(block.atoms, "meets an element-wise operand that is split over other axes")
-        return None
-    cells = facts.fresh([shape[a] for a in axes])
-    facts.box(cells)
-    return Block(axes, cells)
+def _stays(facts: Facts, whole: Block, parts: Sequence[Sequence[Block]], sizes: Sequence[Sequence[int]]) -> bool:
+    """An axis of ``whole`` that an operand has without atoms keeps its size.
 
-
-def _meet(facts: Facts, whole: Block, part: Sequence[Block], size: Sequence[int]) -> bool:
-    """Tie one operand's blocks over the axes of ``whole`` to it; an axis that it has without atoms keeps its size.
-
-    Where it has none of the axes' atoms they are frozen, and nothing is left to follow: returns False.
+    Where an operand has none of the axes' atoms they are frozen, and nothing is left to follow: returns False.
     """
-    for block in part:
-        facts.unify(facts.project(whole, block.axes).atoms, block.atoms)
-    covered = {a for block in part for a in block.axes}
-    bare = [a for a in whole.axes if a not in covered and size[a] > 1]
-    if len(bare) == len(whole.axes):
-        facts.freeze(whole.atoms, f"meets a tensor of shape {tuple(size)} whose axis {bare[0]} is no parameter's")
-    elif bare:
-        facts.box(whole.atoms, [whole.axes.index(a) for a in bare])
-    return len(bare) < len(whole.axes)
-
-
-def _joint_axes(axes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Axes that joint blocks connect, as ascending tuples."""
-    groups: list[set[int]] = []
-    for members in axes:
-        touching = [g for g in groups if g & set(members)]
-        groups = [g for g in groups if not g & set(members)]
-        groups.append(set(members).union(*touching))
-    return sorted(tuple(sorted(g)) for g in groups)
+    stays = True
+    for part, size in zip(parts, sizes, strict=True):
+        covered = {a for block in part for a in block.axes}
+        bare = [a for a in whole.axes if a not in covered and size[a] > 1]
+        if len(bare) == len(whole.axes):
+            why = f"meets a tensor of shape {tuple(size)} whose axis {bare[0]} is no parameter's"
+            facts.freeze(whole.atoms, why)
+            stays = False
+        elif bare:
+            facts.box(whole.atoms, [whole.axes.index(a) for a in bare])
+    return stays

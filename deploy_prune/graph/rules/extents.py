@@ -35,3 +35,10 @@ def collapse(facts: Facts, block: Block, axis: int, why: str) -> Block | None:
 def without_blocks_at(value: Value, axis: int) -> Value:
     """The value without the block that lies over ``axis``."""
     return Value(value.shape, tuple(b for b in value.blocks if axis not in b.axes))
+
+
+def with_block(value: Value, block: Block | None) -> Value:
+    """The value with one block more, unless another lies over the same axes and says as much."""
+    if block is None or any(set(block.axes) <= set(b.axes) for b in value.blocks):
+        return value
+    return Value(value.shape, tuple(sorted((*value.blocks, block), key=lambda b: b.axes)))

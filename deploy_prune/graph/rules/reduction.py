@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from deploy_prune.graph.rules.contraction import summed, tie_contracted, without_axis
+from deploy_prune.graph.rules.crossing import single_at
 from deploy_prune.graph.rules.elementwise import combine
-from deploy_prune.graph.rules.extents import collapse, without_blocks_at
+from deploy_prune.graph.rules.extents import collapse, with_block, without_blocks_at
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.values import Facts, Value
 
@@ -98,8 +99,7 @@ def _mixed(why: str) -> Drop:
     def drop(facts: Facts, value: Value, axis: int) -> Value:
         block = value.block_at(axis) if value.ndim else None
         rest = collapse(facts, block, axis, why) if block is not None else None
-        blocks = [*without_blocks_at(value, axis).blocks, *([rest] if rest is not None else [])]
-        left = Value(value.shape, tuple(sorted(blocks, key=lambda b: b.axes)))
+        left = with_block(without_blocks_at(value, axis), rest)
         return without_axis(facts, left, axis) if value.ndim else left
 
     return drop
@@ -112,7 +112,7 @@ _KEEPS_ZERO = frozenset({"cumsum", "cummax", "cummin", "sort", "topk", "kthvalue
 
 
 @rule("_softmax", "softmax", "_log_softmax", "log_softmax", "cumsum", "cumprod", "logcumsumexp", "sort", "argsort",
-      "topk", "kthvalue", "cummax", "cummin", "_safe_softmax", "softmin")  # fmt: skip
+      "topk", "kthvalue", "cummax", "cummin", "_safe_softmax", "softmin", crossing=True)  # fmt: skip
 def along_axis(call: Call) -> list[Value]:
     """Every index along the axis depends on the others: a plain axis keeps all, a joint one the same at each index."""
     value = call.args[0]
@@ -121,13 +121,13 @@ def along_axis(call: Call) -> list[Value]:
     if call.name in _ALONG and len(integers) < 2:
         dim = -1
     axis = dim % max(value.ndim, 1)
+    value = single_at(call.facts, value, axis)
     block = value.block_at(axis) if value.ndim else None
     why = f"{call.name.strip('_')} over its axis depends on its other indices"
     rest = collapse(call.facts, block, axis, why) if block is not None else None
     flagged = tuple(replace(b, zero=b.zero and call.name in _KEEPS_ZERO, square=False) for b in value.blocks)
     whole = Value(value.shape, flagged)
-    others = [*without_blocks_at(whole, axis).blocks, *([replace(rest, zero=False)] if rest is not None else [])]
-    kept = Value(value.shape, tuple(sorted(others, key=lambda b: b.axes)))
+    kept = with_block(without_blocks_at(whole, axis), None if rest is None else replace(rest, zero=False))
     return [_outcome(call, shape, whole, kept, axis) for shape in call.outputs]
 
 

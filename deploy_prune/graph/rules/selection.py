@@ -52,7 +52,10 @@ def _sliced(facts: Facts, value: Value, dim: int, part: slice, shape: tuple[int,
 
 @rule("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "chunk", "unsafe_chunk", "tensor_split")
 def split(call: Call) -> list[Value]:
-    """Pieces of one axis. Equal pieces must stay equal: the array (pieces, size) is a box of fixed piece count."""
+    """Pieces of one axis. Equal pieces must stay equal: the array (pieces, size) is a box of fixed piece count.
+
+    Pieces of a computed size keep their differences too: of each goes the same number, and what some have more stays.
+    """
     value = call.args[0]
     dim = (call.args[2] if len(call.args) > 2 else 0) % value.ndim
     sizes = [shape[dim] for shape in call.outputs]
@@ -68,8 +71,19 @@ def split(call: Call) -> list[Value]:
             if atoms.ndim == 1:
                 call.facts.lay_out(atoms)
         elif not call.name.endswith("with_sizes"):
-            keep_extent(call.facts, block, dim, "is split into unequal pieces by a computed size")
+            _unequal(call.facts, block, dim, bounds)
     return pieces
+
+
+def _unequal(facts: Facts, block: Block, dim: int, bounds: np.ndarray) -> None:
+    """``chunk`` where the last piece is shorter: the k-th index of every piece goes at once."""
+    if len(block.axes) > 1:
+        keep_extent(facts, block, dim, "is split into unequal pieces by a computed size")
+        return
+    shared = bounds[:-1, None] + np.arange(np.diff(bounds).min())
+    facts.box(block.atoms[shared], {0})
+    facts.lay_out(block.atoms)
+    facts.freeze(np.delete(block.atoms, shared), "is what unequal pieces of a split have more than the shortest")
 
 
 @rule("unbind")

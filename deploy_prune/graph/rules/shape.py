@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from deploy_prune.graph.rules.elementwise import MOST_CELLS
+from deploy_prune.graph.rules.crossing import merged
 from deploy_prune.graph.rules.table import Call, rule, split_segments
 from deploy_prune.graph.values import Block, Facts, Value
 
 
-@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "unflatten")
+@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "unflatten", crossing=True)
 def view(call: Call) -> list[Value]:
     """Match segments of equal product; inside a segment spread, reshape, and drop axes along which atoms repeat."""
     value = call.args[0]
@@ -30,8 +30,7 @@ def reshaped(facts: Facts, value: Value, shape: tuple[int, ...]) -> Value:
         return Value(shape)
     segments = split_segments(old, new)
     blocks = []
-    for together in _touching(value.blocks, segments):
-        block = together[0] if len(together) == 1 else _product(facts, together)
+    for block in _separable(facts, value.blocks, segments):
         touched = [s for s in segments if set(s[0]) & set(block.axes)]
         blocks.append(_reshape_block(facts, block, old, new, touched))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
@@ -42,39 +41,20 @@ def _as_if_filled(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(s or 10007 for s in shape)
 
 
-def _touching(blocks: Sequence[Block], segments: Sequence[tuple[list[int], list[int]]]) -> list[list[Block]]:
-    """Blocks in groups that lie in segments of their own, in the order of their axes."""
+def _separable(
+    facts: Facts, blocks: Sequence[Block], segments: Sequence[tuple[list[int], list[int]]]
+) -> Iterator[Block]:
+    """Blocks that can be viewed one by one: those that share a segment but not its axes are merged."""
     groups: list[tuple[set[int], list[Block]]] = []
     for block in blocks:
         touched = {k for k, s in enumerate(segments) if set(s[0]) & set(block.axes)}
         met = [g for g in groups if g[0] & touched]
         groups = [g for g in groups if not g[0] & touched]
         groups.append((touched.union(*(g[0] for g in met)), [*(b for g in met for b in g[1]), block]))
-    return [members for _, members in groups]
-
-
-def _product(facts: Facts, blocks: Sequence[Block]) -> Block:
-    """One block for several that are merged into an axis: a cell goes with its index in any of them.
-
-    The axes of one parameter laid flat (a kernel as a matrix) are no such case: only the longest may shrink.
-    """
-    axes = tuple(sorted(a for b in blocks for a in b.axes))
-    sizes = {a: s for b in blocks for a, s in zip(b.axes, b.atoms.shape, strict=True)}
-    first = np.sort([b.atoms.min() for b in blocks])
-    last = np.sort([b.atoms.max() for b in blocks])
-    of_one_parameter = all(len(b.axes) == 1 for b in blocks) and (first[1:] == last[:-1] + 1).all()
-    if of_one_parameter or math.prod(sizes.values()) > MOST_CELLS:
-        longest = max(blocks, key=lambda b: b.atoms.size)
-        for block in blocks:
-            if block is not longest:
-                facts.freeze(block.atoms, "is merged into one axis with other channels")
-        return longest
-    cells = facts.fresh([sizes[a] for a in axes])
-    product = Block(axes, cells, all(b.zero for b in blocks))
-    facts.box(cells)
-    for block in blocks:
-        facts.unify(facts.project(product, block.axes).atoms, block.atoms)
-    return product
+    for touched, together in groups:
+        covered = [[set(segments[k][0]) & set(b.axes) for b in together] for k in touched]
+        apart = len(together) == 1 or all(len({frozenset(c) for c in there if c}) == 1 for there in covered)
+        yield from together if apart else [merged(facts, together)]
 
 
 def _reshape_block(
@@ -100,14 +80,14 @@ def _reshape_block(
     return replace(block, axes=tuple(sorted(tracked)), atoms=atoms)
 
 
-@rule("permute")
+@rule("permute", crossing=True)
 def permute(call: Call) -> list[Value]:
     """Axes change places."""
     value, order = call.args[0], [a % call.args[0].ndim for a in call.args[1]]
     return [value.moved(call.shape, {old: new for new, old in enumerate(order)})]
 
 
-@rule("transpose", "t", "swapaxes", "numpy_T", "adjoint", "mT")
+@rule("transpose", "t", "swapaxes", "numpy_T", "adjoint", "mT", crossing=True)
 def transpose(call: Call) -> list[Value]:
     """Two axes change places (the last two for ``t``)."""
     value = call.args[0]
@@ -132,7 +112,7 @@ def movedim(call: Call) -> list[Value]:
     return [value.moved(call.shape, {old: new for new, old in enumerate(order)})]
 
 
-@rule("unsqueeze", "squeeze")
+@rule("unsqueeze", "squeeze", crossing=True)
 def singleton(call: Call) -> list[Value]:
     """Axes of size 1 appear or vanish; the others keep their order."""
     value = call.args[0]
@@ -141,7 +121,7 @@ def singleton(call: Call) -> list[Value]:
     return [value.moved(call.shape, dict(zip(long_old, long_new, strict=True)))]
 
 
-@rule("expand", "broadcast_to")
+@rule("expand", "broadcast_to", crossing=True)
 def expand(call: Call) -> list[Value]:
     """New leading axes and stretched axes of size 1 carry no atoms."""
     value = call.args[0]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any
 
+from deploy_prune.graph.rules.crossing import crosses, disjoint
 from deploy_prune.graph.values import Facts, Value
 
 
@@ -50,17 +52,38 @@ Rule = Callable[[Call], "Sequence[Value]"]
 RULES: dict[str, Rule] = {}
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a function for these operators; a second registration of a name is an error."""
+def rule(*names: str, crossing: bool = False) -> Callable[[Rule], Rule]:
+    """Register a function for these operators; a second registration of a name is an error.
+
+    One that is right for blocks that share axes says so by ``crossing``; for the others they are merged beforehand.
+    """
 
     def register(function: Rule) -> Rule:
+        handled = function if crossing else _on_disjoint_blocks(function)
         for name in names:
             if name in RULES:
                 raise ValueError(f"operator {name} has two rules: {RULES[name].__name__} and {function.__name__}")
-            RULES[name] = function
+            RULES[name] = handled
         return function
 
     return register
+
+
+def _on_disjoint_blocks(function: Rule) -> Rule:
+    @wraps(function)
+    def handled(call: Call) -> Sequence[Value]:
+        if any(map(crosses, call.values())):
+            named = {name: _disjoint(call.facts, value) for name, value in call.kwargs.items()}
+            call = replace(call, args=_disjoint(call.facts, call.args), kwargs=named)
+        return function(call)
+
+    return handled
+
+
+def _disjoint(facts: Facts, argument: Any) -> Any:
+    if isinstance(argument, Value):
+        return disjoint(facts, argument)
+    return type(argument)(_disjoint(facts, a) for a in argument) if isinstance(argument, (list, tuple)) else argument
 
 
 def untracked(call: Call) -> list[Value]:

@@ -78,8 +78,8 @@ def _first(flags: Flags) -> bool:
 
 
 def _contains_zero(call: Call) -> bool:
-    """Whether the bounds of a clamp, numbers or absent, enclose zero."""
-    low, high = (*call.args[1:3], None, None)[:2]
+    """Whether the bounds of a clamp enclose zero: numbers, absent ones, or buffers that hold one number."""
+    low, high = (_number(a) for a in (*call.args[1:3], None, None)[:2])
     if call.name == "hardtanh":
         low, high = (-1 if low is None else low), (1 if high is None else high)
     if call.name == "clamp_max":
@@ -87,15 +87,22 @@ def _contains_zero(call: Call) -> bool:
     return all(b is None or isinstance(b, (int, float)) for b in (low, high)) and (low or 0) <= 0 <= (high or 0)
 
 
+def _number(argument: Any) -> Any:
+    """A tensor without axes whose number is known, as that number."""
+    known = isinstance(argument, Value) and argument.ndim == 0 and argument.numbers is not None
+    return float(argument.numbers) if known else argument
+
+
 def _selected(name: str, args: Sequence[Any]) -> Callable[[Flags], bool]:
     """Operators that put one operand or another in each place."""
     if name == "copy":
         return lambda flags: bool(flags[1])
     if name == "where":
-        # A number in place of a tensor arrives as a tensor without axes: only the other operand has a flag.
-        return lambda flags: all(flags[1:])
+        # A number in place of a tensor arrives as a tensor without axes, which has no flag.
+        nothing = [_number(a) == 0 for a in args[1:]]
+        return lambda flags: all(f or n for f, n in zip(flags[1:], nothing, strict=True))
     if name == "threshold":
         return lambda flags: bool(flags[0]) and args[2] == 0
     value = args[-1]
-    zero = not isinstance(value, Value) and value == 0
+    zero = _number(value) == 0
     return (lambda flags: zero) if name == "fill" else (lambda flags: zero and bool(flags[0]))

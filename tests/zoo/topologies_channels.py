@@ -1,0 +1,138 @@
+"""Attention that multiplies channels with channels, and attention in unusual layouts, masks and norms."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from zoo.topologies_attention import FusedThreeHeadsInner, Projected, attend
+from zoo.topologies_parts import Tokens
+
+
+class CrossCovariance(FusedThreeHeadsInner):
+    """Keys' channels compete within each head, so that whole heads go (XCiT)."""
+
+    def __init__(self):
+        super().__init__()
+        self.temperature = nn.Parameter(torch.rand(4, 1, 1) + 0.5)
+
+    def mix(self, x):
+        q, k, v = (t.transpose(-2, -1) for t in self.parts(self.qkv(x)))
+        weights = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1) * self.temperature
+        return self.out((weights.softmax(-1) @ v).permute(0, 3, 1, 2).reshape(x.shape))
+
+
+class CrossCovarianceInOneOperator(FusedThreeHeadsInner):
+    def mix(self, x):
+        q, k, v = (t.transpose(-2, -1) for t in self.parts(self.qkv(x)))
+        y = attend(F.normalize(q, dim=-1), F.normalize(k, dim=-1), v, scale=1.0)
+        return self.out(y.permute(0, 3, 1, 2).reshape(x.shape))
+
+
+class ChannelGroups(FusedThreeHeadsInner):
+    """Values' channels compete within each group; queries come last (DaViT)."""
+
+    def mix(self, x):
+        q, k, v = self.parts(self.qkv(x))
+        weights = ((k * 0.5).transpose(-2, -1) @ v).softmax(-1)
+        return self.out((weights @ q.transpose(-2, -1)).permute(0, 3, 1, 2).flatten(2))
+
+
+class FreeQueries(Projected):
+    """Channels of queries against competing ones of keys, from layers of their own: queries go one by one."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.out, self.query_dim = nn.Linear(16, 24), nn.Linear(24, 16), 6
+
+    def mix(self, x):
+        q = self.q(x).unflatten(-1, (self.num_heads, self.query_dim)).permute(0, 2, 3, 1)
+        k, v = self.split(self.k(x), self.num_heads), self.split(self.v(x), self.num_heads)
+        y = (q @ k).softmax(-1) @ v.transpose(-2, -1)
+        return self.out(y.permute(0, 3, 1, 2).flatten(2))
+
+
+class FactorisedAttention(FusedThreeHeadsInner):
+    """Keys compete along the tokens alone, and a convolution of the values adds positions (CoaT)."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+
+    def mix(self, x):
+        q, k, v = self.parts(self.qkv(x))
+        y = q @ (k.softmax(2).transpose(-2, -1) @ v)
+        image = v.transpose(-2, -1).reshape(len(x), -1, 4, 4)
+        places = self.positions(image).reshape(len(x), self.num_heads, -1, 16).transpose(-2, -1)
+        return self.out((0.5 * y + q * places).transpose(1, 2).reshape(x.shape))
+
+
+class FactorisedWithFreeValues(Projected):
+    """The same from layers of their own: values' channels go apart from those of queries and keys."""
+
+    def __init__(self):
+        super().__init__()
+        self.v, self.out, self.value_dim = nn.Linear(16, 24), nn.Linear(24, 16), 6
+
+    def mix(self, x):
+        q, k = self.split(self.q(x), self.num_heads), self.split(self.k(x), self.num_heads)
+        v = self.v(x).unflatten(-1, (self.num_heads, self.value_dim)).transpose(1, 2)
+        return self.out((q @ (k.softmax(2).transpose(-2, -1) @ v)).transpose(1, 2).flatten(2))
+
+
+class HeadsInnermost(FusedThreeHeadsInner):
+    """The heads' results as (head_dim, heads), other than they came (NesT)."""
+
+    def mix(self, x):
+        b, n, c = x.shape
+        qkv = self.qkv(x).reshape(b, n, 3, self.num_heads, c // self.num_heads).permute(2, 0, 3, 1, 4)
+        return self.out(attend(*qkv.unbind(0)).permute(0, 2, 3, 1).reshape(b, n, c))
+
+
+class MaskedAttention(Projected):
+    """Padded tokens: no position, no say in the scores; norms without weights (Gemma)."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(2, 5, 16) * 0.5)
+        self.register_buffer("padding", torch.arange(16) > 12)
+
+    def mix(self, x):
+        place = F.one_hot(torch.arange(16) % 5, 5).to(x) @ self.table
+        x = x + torch.where(self.padding[:, None], torch.zeros_like(x[:1]), place.sum(0))
+        return super().mix(x)
+
+    def attention(self, q, k, v):
+        q, k, v = (F.rms_norm(t, t.shape[-1:]) for t in (q, k, v))
+        scores = (q @ k.transpose(-2, -1)).masked_fill(self.padding, -1e4)
+        return torch.where(self.padding[:, None], 0.0, scores.softmax(-1) @ v)
+
+
+class BareNorms(Tokens):
+    """Norms by hand, without weights, of tokens and within heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow = nn.Linear(16, 24), nn.Linear(24, 16)
+
+    def mix(self, x):
+        x = self.wide(x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
+        return self.narrow(F.layer_norm(x, x.shape[-1:]))
+
+
+class ClippedLayers(Tokens):
+    """Layers whose inputs and outputs are clipped by buffers (Gemma)."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow = nn.Linear(16, 24, bias=False), nn.Linear(24, 16, bias=False)
+        self.register_buffer("low", torch.tensor(-torch.inf))
+        self.register_buffer("high", torch.tensor(2.0))
+
+    def mix(self, x):
+        x = self.wide(x.clamp(self.low, self.high)).clamp(self.low, self.high)
+        return self.narrow(x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6))
+
+
+BODIES = (
+    CrossCovariance, CrossCovarianceInOneOperator, ChannelGroups, FreeQueries, FactorisedAttention,
+    FactorisedWithFreeValues, HeadsInnermost, MaskedAttention, BareNorms, ClippedLayers,
+)  # fmt: skip
