@@ -15,6 +15,7 @@ import deploy_prune
 from deploy_prune.errors import DeployPruneError, InputError
 
 TRACEBACK_VARIABLE = "DEPLOY_PRUNE_TRACEBACK"
+_BENCH_FILES = {"json": "json", "md": "markdown", "csv": "csv"}
 
 app = typer.Typer(
     help="Make a neural network meet a latency budget on real hardware by physically removing channels.",
@@ -24,8 +25,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Write the embedded data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-Profile = Annotated[str, typer.Option(help="Hardware profile: a name (see `profiles`) or the path of a YAML file.")]
+profiles_app = typer.Typer(help="Hardware profiles: which there are, and which can run here.")
+app.add_typer(profiles_app, name="profiles")
 
 
 def main() -> None:
@@ -104,35 +105,66 @@ def run(
 
 @app.command()
 def bench(
-    models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline.")],
-    profile: Profile,
+    models: Annotated[list[Path], typer.Argument(help="Model files; under each profile the first is the baseline.")],
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(help="Hardware profile, a name or the path of a YAML file; may be given several times."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for bench.json, bench.md and bench.csv, written after each profile.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the result as a Markdown table.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write the result as CSV.")] = None,
 ) -> None:
-    """Measure models on this machine; with several, each against the first, by turns."""
-    from deploy_prune.hardware.profile import load_profile
-    from deploy_prune.pipeline.bench import bench_models
+    """Measure models on this machine; with several, each against the first of the same profile, by turns."""
+    from deploy_prune.hardware.profile import DEFAULT_PROFILE, load_profile
+    from deploy_prune.pipeline.bench import assign_models, bench_models
+    from deploy_prune.report.bench import BenchResult
 
-    console = Console()
-    settings = load_profile(profile)
-    with console.status(f"measuring {len(models)} models under {settings.name}"):
-        result = bench_models(models, settings)
+    files = [(json, "to_json"), (markdown, "to_markdown"), (csv, "to_csv")]
+    if out is not None:
+        _make_folder(out)
+        files += [(out / f"bench.{suffix}", f"to_{kind}") for suffix, kind in _BENCH_FILES.items()]
+    console, settings = Console(), [load_profile(name) for name in profile or [DEFAULT_PROFILE]]
+    with console.status(f"loading {len(models)} models"):
+        assignment = assign_models(models, settings)
+    result = BenchResult(())
+    with console.status("") as status:
+        for found in bench_models(assignment, status.update):
+            result = BenchResult((*result.profiles, found))
+            for path, form in files:
+                if path is not None:
+                    _write_text(path, getattr(result, form)())
     console.print(result.to_table())
-    for path, text in ((json, result.to_json), (markdown, result.to_markdown), (csv, result.to_csv)):
-        if path is not None:
-            _write_text(path, text())
 
 
-@app.command()
-def profiles() -> None:
-    """List the hardware profiles that come with the package."""
-    from deploy_prune.hardware.profile import list_profiles, load_profile
+@profiles_app.callback(invoke_without_command=True)
+def profiles(
+    context: typer.Context,
+    file: Annotated[list[Path] | None, typer.Option(help="Show this profile of your own instead.")] = None,
+) -> None:
+    """List the hardware profiles that come with the package, and what keeps each from running on this machine."""
+    if context.invoked_subcommand is not None:
+        return
+    from deploy_prune.hardware.profile import list_profiles
+    from deploy_prune.pipeline.profiles import describe_profiles
+    from deploy_prune.report.profiles import profiles_table
 
-    for name in list_profiles():
-        settings = load_profile(name)
-        how = (settings.engine, settings.device, f"{settings.threads} thread(s)", settings.precision)
-        typer.echo(f"{name}: {', '.join(how)}")
+    Console().print(profiles_table(describe_profiles([str(path) for path in file or ()] or list_profiles())))
+
+
+@profiles_app.command()
+def detect(
+    out: Annotated[Path | None, typer.Option(help="The YAML file to write; by default it is printed.")] = None,
+) -> None:
+    """Write a profile for this machine: its processor, instruction sets, cores, clocks and installed engines."""
+    from deploy_prune.hardware.detect import detect_profile
+
+    if out is None:
+        typer.echo(detect_profile(), nl=False)
+    else:
+        _write_text(out, detect_profile())
 
 
 @app.command()
@@ -189,6 +221,13 @@ def _continued_by_hand() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(f"interrupted; continue with: deploy-prune {shlex.join(sys.argv[1:])}", err=True)
         raise typer.Exit(130) from None
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {path}: {error.strerror}; choose another") from error
 
 
 def _write_text(path: Path, text: str) -> None:

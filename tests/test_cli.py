@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+
+from deploy_prune.hardware.profile import list_profiles
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "pipelines" / "yolov8n_digits.yaml"
@@ -43,8 +46,6 @@ def recipe(tmp_path):
 @pytest.fixture(scope="module")
 def onnx_files(tmp_path_factory):
     """A network, and one of half its width."""
-    import torch
-
     from deploy_prune.export.onnx import export_onnx
 
     folder = tmp_path_factory.mktemp("onnx")
@@ -57,7 +58,7 @@ def onnx_files(tmp_path_factory):
 
 @pytest.fixture
 def quick_profile(tmp_path):
-    limits = {"warm_up_runs": 1, "warm_up_max_s": 0.2, "min_runs": 10, "min_s": 0, "max_s": 0.5}
+    limits = {"warm_up_runs": 1, "warm_up_max_s": 0.2, "min_runs": 10, "min_s": 0, "max_s": 0.5, "pairs": 2}
     settings = {"name": "quick", "engine": "onnxruntime", "measuring": limits}
     path = tmp_path / "quick.yaml"
     path.write_text(yaml.safe_dump(settings))
@@ -119,7 +120,7 @@ def test_an_unknown_profile(tmp_path):
     assert_refused(
         done,
         "unknown profile 'cpu-onnxruntim' (did you mean 'cpu-onnxruntime'?); "
-        "known: cpu-onnxruntime, or give the path of a .yaml file",
+        f"known: {', '.join(list_profiles())}, or give the path of a .yaml file",
     )
     assert not (tmp_path / "run").exists()
 
@@ -183,25 +184,64 @@ def test_bench_of_a_file_that_is_no_model(tmp_path, onnx_files, quick_profile, d
     assert line.endswith("); export it again")
 
 
-def test_bench_without_a_profile_or_with_an_unknown_option():
-    assert_refused(deploy_prune("bench", "a.onnx"), "Missing option '--profile'.")
+def test_bench_with_an_unknown_option():
     assert_refused(deploy_prune("bench", "--fast"), "No such option: --fast")
 
 
 def test_bench_prints_and_writes_a_paired_comparison(tmp_path, onnx_files, quick_profile):
     out = {kind: tmp_path / f"result.{kind}" for kind in ("json", "markdown", "csv")}
-    options = [part for kind, path in out.items() for part in (f"--{kind}", path)]
+    options = [part for kind, path in out.items() for part in (f"--{kind}", path)] + ["--out", tmp_path / "all"]
     models = [onnx_files / "wide.onnx", onnx_files / "narrow.onnx"]
     done = deploy_prune("bench", *models, "--profile", quick_profile, *options, COLUMNS="200")
     assert done.returncode == 0, done.stderr
     assert "1 (baseline)" in done.stdout and "engine onnxruntime" in done.stdout
-    wide, narrow = json.loads(out["json"].read_text())["entries"]
-    assert wide["speedup"] is None and wide["latency_ms"]["n"] >= 10
+    (profile,) = json.loads(out["json"].read_text())["profiles"]
+    wide, narrow = profile["entries"]
+    assert wide["speedup"] is None and wide["latency_ms"]["n"] == len(wide["samples_ms"]) >= 8
     assert narrow["speedup"]["low"] <= narrow["speedup"]["value"] <= narrow["speedup"]["high"]
     rows = list(csv.DictReader(io.StringIO(out["csv"].read_text())))
     assert [row["model"] for row in rows] == [str(model) for model in models]
     assert float(rows[1]["speedup"]) == narrow["speedup"]["value"]
     assert out["markdown"].read_text().count("\n| ") == 3
+    for kind, name in (("json", "bench.json"), ("markdown", "bench.md"), ("csv", "bench.csv")):
+        assert (tmp_path / "all" / name).read_text() == out[kind].read_text()
+
+
+def test_bench_under_several_profiles_compares_within_each_only(tmp_path, onnx_files, quick_profile):
+    pytest.importorskip("openvino")
+    other = tmp_path / "other.yaml"
+    settings = yaml.safe_load(quick_profile.read_text()) | {"name": "other", "engine": "openvino"}
+    other.write_text(yaml.safe_dump(settings))
+    models = [onnx_files / "wide.onnx", onnx_files / "narrow.onnx"]
+    options = ["--profile", quick_profile, "--profile", other, "--csv", tmp_path / "b.csv"]
+    done = deploy_prune("bench", *models, *options, COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "b.csv").read_text())))
+    assert [(row["profile"], row["speedup"] == "") for row in rows] == [
+        ("quick", True), ("quick", False), ("other", True), ("other", False)
+    ]  # fmt: skip
+    assert "Times of different profiles were taken under different conditions and make no ratio." in done.stdout
+
+
+def test_bench_refuses_what_cannot_be_compared_before_it_measures(tmp_path, onnx_files, quick_profile):
+    from deploy_prune.export.onnx import export_onnx
+
+    small = tmp_path / "small.onnx"
+    export_onnx(torch.nn.Conv2d(3, 4, 3), torch.rand(1, 3, 16, 16), small)
+    wide = onnx_files / "wide.onnx"
+    done = deploy_prune("bench", wide, wide, small, "--profile", quick_profile)
+    (line,) = done.stderr.splitlines()
+    assert "their conditions differ in inputs (('float32[1, 3, 32, 32]',) and ('float32[1, 3, 16, 16]',))" in line
+    assert_refused(
+        deploy_prune("bench", wide, "--profile", quick_profile, "--profile", quick_profile),
+        "the profile 'quick' is given 2 times; give each once, or name it anew",
+    )
+    assert_refused(
+        deploy_prune("bench", wide, "--profile", "cpu-torch-eager", "--profile", quick_profile),
+        "no model for the profile 'cpu-torch-eager': torch reads .pt2 files",
+    )
+    done = deploy_prune("bench", wide, "--profile", "jetson-thor")
+    assert "the profile 'jetson-thor' cannot run here: tensorrt is not supported by this version yet" in done.stderr
 
 
 def test_bench_of_one_model_times_it_alone(onnx_files, quick_profile):
@@ -305,8 +345,26 @@ def test_data_writes_and_says_where(tmp_path):
     assert len(list((out / "images" / "train").iterdir())) == 2
 
 
-def test_profiles_are_listed():
-    assert "cpu-onnxruntime: onnxruntime, cpu, 1 thread(s), fp32" in deploy_prune("profiles").stdout.splitlines()
+def test_profiles_are_listed_with_what_they_miss():
+    done = deploy_prune("profiles", COLUMNS="300")
+    cells = {
+        words[1]: words[2:] for line in done.stdout.splitlines() if len(words := line.replace("│", "|").split()) > 3
+    }
+    assert " ".join(cells["cpu-onnxruntime"]) == "| onnxruntime | cpu | 1 | fp32 | yes |"
+    thor = " ".join(cells["jetson-thor"])
+    assert "no: tensorrt is not supported by this version yet" in thor and "(not run on such a device yet)" in thor
+    assert set(list_profiles()) <= cells.keys()
+
+
+def test_a_profile_for_this_machine(tmp_path):
+    path = tmp_path / "here.yaml"
+    assert deploy_prune("profiles", "detect", "--out", path).returncode == 0
+    assert deploy_prune("profiles", "detect").stdout == path.read_text()
+    assert "yes" in deploy_prune("profiles", "--file", path).stdout
+    assert_refused(
+        deploy_prune("profiles", "--file", "no.yaml"),
+        f"profile file no.yaml not found; the profiles by name are {', '.join(list_profiles())}",
+    )
 
 
 @pytest.mark.parametrize("how", ["option", "variable"])

@@ -29,7 +29,7 @@ def commands(program):
 @pytest.mark.parametrize("arguments", commands("deploy-prune"), ids=" ".join)
 def test_every_command_is_understood(arguments):
     command = typer.main.get_command(app)
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and arguments:
         name, *arguments = arguments
         command = command.commands[name]
     command.make_context(name, arguments)  # raises for an unknown option or a missing argument

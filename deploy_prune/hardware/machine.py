@@ -16,6 +16,7 @@ KERNEL_FLAGS = (
     "amx_tile", "amx_int8", "amx_bf16",
     "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2",
 )  # fmt: skip
+_ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # other systems' names for Linux's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,8 @@ def detect_machine(root: Path = Path("/")) -> Machine:
     present = set((cpuinfo.get("flags") or cpuinfo.get("Features") or "").split())
     board = _read_text(root / "proc/device-tree/model")
     return Machine(
-        processor=cpuinfo.get("model name") or board or platform.processor() or platform.machine(),
-        architecture=platform.machine(),
+        processor=board or cpuinfo.get("model name") or platform.processor() or platform.machine(),
+        architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
         flags=tuple(flag for flag in KERNEL_FLAGS if flag in present),
         cores=os.cpu_count() or 1,
         usable_cores=_count_usable_cores(),

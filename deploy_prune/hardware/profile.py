@@ -6,16 +6,17 @@ import difflib
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from deploy_prune.errors import InputError
+from deploy_prune.hardware.engines import ENGINES, EngineFacts
 from deploy_prune.mistakes import describe_mistakes
 
-Engine = Literal["onnxruntime"]
-ENGINES: tuple[str, ...] = get_args(Engine)
+DEFAULT_PROFILE = "cpu-onnxruntime"
+"""The steadiest one; what is measured under when nobody says otherwise."""
 
 
 class _Strict(BaseModel):
@@ -26,7 +27,8 @@ class MeasuringLimits(_Strict):
     """When warm-up and measuring end.
 
     ``warm_up_runs`` and ``min_runs`` are lower bounds, ``warm_up_max_s``/``max_s`` are limits in seconds.
-    ``ci_width`` is the wanted width of the 95 % interval of the median as a share of the median.
+    ``ci_width`` is the wanted width of the 95 % interval of the median as a share of the median. A comparison takes
+    ``pairs`` pairs of fresh workers; a disturbed measurement of one model is taken again up to ``repeats`` times.
     """
 
     warm_up_runs: int = Field(10, ge=1)
@@ -35,6 +37,20 @@ class MeasuringLimits(_Strict):
     min_s: float = Field(1.0, ge=0)
     max_s: float = Field(10.0, gt=0)
     ci_width: float = Field(0.01, gt=0, lt=1)
+    pairs: int = Field(6, ge=2)
+    repeats: int = Field(1, ge=0)
+
+
+class PowerPolicy(_Strict):
+    """The clocks and the power that a profile asks for; checked before measuring, and never set (that needs root).
+
+    ``clocks``: "locked" (lowest and highest frequency are equal) or "observed" (as they are, and recorded).
+    ``governor`` is the cpufreq governor and ``mode`` the name of the power mode of a Jetson; None: any.
+    """
+
+    clocks: Literal["observed", "locked"] = "observed"
+    governor: str | None = None
+    mode: str | None = None
 
 
 class HardwareProfile(_Strict):
@@ -42,19 +58,67 @@ class HardwareProfile(_Strict):
 
     ``affinity`` lists the zero-based cores that the worker may use (None: the operating system chooses).
     ``axes`` gives a size to each dynamic axis of the model by its name; ``batch`` is the first axis of every
-    input.
+    input. ``host`` is the machine to measure on (None: this one); ``architecture`` and ``board`` are what that machine
+    must be, where the profile is for one kind only. ``untested``: it has not run on such a device yet.
     """
 
     name: str
-    engine: Engine
-    device: Literal["cpu"] = "cpu"
+    engine: Literal["onnxruntime", "openvino", "torch", "tensorrt"]
+    mode: Literal["eager", "compile", "cuda_graph"] | None = Field(None, validate_default=True)
+    device: Literal["cpu", "cuda"] = Field("cpu", validate_default=True)
     threads: int = Field(1, ge=1)
-    precision: Literal["fp32"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
     batch: int = Field(1, ge=1)
     spinning: bool = False
     affinity: tuple[int, ...] | None = Field(None, strict=False)
     axes: dict[str, int] = Field(default_factory=dict)
+    power: PowerPolicy = PowerPolicy.model_validate({})
+    host: str | None = None
+    architecture: str | None = None
+    board: str | None = None
+    untested: bool = False
     measuring: MeasuringLimits = MeasuringLimits.model_validate({})
+
+    @property
+    def engine_facts(self) -> EngineFacts:
+        """What the engine can do."""
+        return ENGINES[self.engine]
+
+    @property
+    def engine_and_mode(self) -> str:
+        """``openvino`` or ``torch (compile)``."""
+        return f"{self.engine} ({self.mode})" if self.mode else self.engine
+
+    @field_validator("mode", "device", "precision", "spinning")
+    @classmethod
+    def _fit_engine(cls, value: str | bool | None, info: ValidationInfo) -> str | bool | None:
+        engine = info.data.get("engine")
+        if engine is not None:  # None: that mistake has its own line
+            _require_of_engine(engine, str(info.field_name), value)
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _fit_mode(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("mode") == "cuda_graph" and value != "cuda":
+            raise ValueError(f"mode cuda_graph needs 'cuda', got {value!r}")
+        return value
+
+
+def _require_of_engine(engine: str, field: str, value: str | bool | None) -> None:
+    """Refuse what an engine cannot do."""
+    facts = ENGINES[engine]
+    if field == "spinning":
+        if value and not facts.spins:
+            raise ValueError(f"whether idle threads spin cannot be chosen with {engine}; leave it out")
+        return
+    known = {"mode": facts.modes, "device": facts.devices, "precision": facts.precisions}[field]
+    if field == "mode" and not known:
+        if value is not None:
+            raise ValueError(f"{engine} has no modes, got {value!r}; leave it out")
+    elif value not in known:
+        got = "nothing" if value is None else repr(value)
+        raise ValueError(f"{engine} knows {', '.join(known)}, got {got}")
 
 
 def load_profile(name_or_path: str | Path) -> HardwareProfile:

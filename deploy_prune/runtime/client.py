@@ -16,34 +16,41 @@ from types import TracebackType
 from typing import Any
 
 from deploy_prune.errors import MeasurementError
+from deploy_prune.runtime.worker import MODULES
+from deploy_prune.runtime.worker.refusal import RefusedError
 
-# Reads a length and that many bytes of source from stdin, then becomes the worker. The current folder leaves
-# the import path first: a file of the user's that is named like a library must not replace it.
-BOOTSTRAP = (
-    "import sys; sys.path[:] = [p for p in sys.path if p]; b = sys.stdin.buffer; "
-    "exec(compile(b.read(int(b.readline())), '<deploy_prune worker>', 'exec'), {'__name__': '__main__'})"
-)
+WORKER = "deploy_prune.runtime.worker"
+# Reads one line from stdin, the worker's modules as [[name, source], ...], makes modules of them and becomes the
+# worker. The current folder leaves the import path first: a file of the user's that is named like a library must not
+# replace it.
+BOOTSTRAP = """
+import sys
+sys.path[:] = [p for p in sys.path if p]
+import json, types
+for name, source in json.loads(sys.stdin.buffer.readline().decode("utf-8")):
+    sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, "<" + name + ">", "exec"), sys.modules[name].__dict__)
+sys.modules[name].main()
+"""
 # How long a worker may take to leave in order, which removes its files, before it is killed.
 GRACE_S = 2.0
 
 
-class RefusedError(Exception):
-    """The worker answered with an error; ``kind`` is one of those that ``worker.py`` lists."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+def worker_sources() -> bytes:
+    """The line that ``BOOTSTRAP`` reads."""
+    folder = importlib.resources.files(WORKER)
+    modules = [(f"{WORKER}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
+    return json.dumps(modules).encode() + b"\n"
 
 
 class WorkerProcess:
-    """A fresh process that runs ``worker.py``; a context manager that ends it whatever happens.
+    """A fresh process that runs the worker; a context manager that ends it whatever happens.
 
     Args:
         command: the interpreter with its first arguments, by default this Python; ``-u -c ...`` is added.
     """
 
     def __init__(self, command: Sequence[str] = (sys.executable,)) -> None:
-        source = (importlib.resources.files("deploy_prune.runtime") / "worker.py").read_bytes()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._ids = itertools.count(1)
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -58,7 +65,7 @@ class WorkerProcess:
         self._reader = threading.Thread(target=self._collect_lines, name="worker-replies", daemon=True)
         self._reader.start()
         try:
-            self._send(b"%d\n" % len(source) + source, "start")
+            self._send(worker_sources(), "start")
         except BaseException:
             self.end()
             raise

@@ -1,4 +1,4 @@
-"""Was the machine busy with something else while it measured?"""
+"""Was the machine busy with something else, or held back by heat, while it measured?"""
 
 from __future__ import annotations
 
@@ -11,29 +11,38 @@ from typing import Any
 MAX_OTHER_CORES = 0.2
 MAX_STOLEN_CORES = 0.02
 MAX_WAIT_SHARE = 0.02
+# A clock that stays within this share of its highest reading has not changed (turbo moves in steps of 100 MHz).
+MAX_CLOCK_DROP = 0.05
+# Cooling devices that slow something down (kernel, Documentation/driver-api/thermal); others are fans.
+_SLOWING = ("Processor", "cpufreq", "devfreq", "intel_powerclamp")
 
 
 @dataclasses.dataclass(frozen=True)
 class Contention:
-    """What else the machine did during a measurement; what its kernel does not tell is None.
+    """What else the machine did during a measurement; what its kernel does not tell is None or empty.
 
     ``other_cores``: cores kept busy by other processes, on average; ``stolen_cores``: cores' worth of time
     that the hypervisor gave to other guests; ``wait_share``: share of the workers' run time that they were
-    ready to run and had no core. ``load_average`` (1 minute), ``pressure`` ("some avg10" in percent) and
-    ``frequency_hz`` (highest core clock) are the readings at the start and at the end.
+    ready to run and had no core. ``throttles``: how often the processor says that it slowed down for heat;
+    ``cooling``: the cooling devices that slowed something down at the start or at the end. ``load_average`` (1
+    minute), ``pressure`` ("some avg10" in percent) and ``temperature_c`` (the hottest zone) are the readings at the
+    start and at the end, ``frequency_hz`` the lowest and the highest reading of the fastest core's clock.
     """
 
     duration_s: float
     other_cores: float | None
     stolen_cores: float | None
     wait_share: float | None
+    throttles: int | None
+    cooling: tuple[str, ...]
     load_average: tuple[float | None, float | None]
     pressure: tuple[float | None, float | None]
+    temperature_c: tuple[float | None, float | None]
     frequency_hz: tuple[int | None, int | None]
 
     @property
     def contended(self) -> bool:
-        """True when one of the three shares passed its threshold (see ``reasons``); unknown ones do not."""
+        """True when something passed its threshold (see ``reasons``); what is unknown does not."""
         return bool(self.reasons)
 
     @property
@@ -46,6 +55,13 @@ class Contention:
             found.append(f"the hypervisor took {self.stolen_cores:.2f} cores")
         if self.wait_share is not None and self.wait_share > MAX_WAIT_SHARE:
             found.append(f"the worker waited for a core {self.wait_share:.0%} of the time")
+        low, high = self.frequency_hz
+        if low is not None and high is not None and low < (1 - MAX_CLOCK_DROP) * high:
+            found.append(f"the clock went between {low / 1e9:.2f} and {high / 1e9:.2f} GHz")
+        if self.throttles:
+            found.append(f"the processor throttled {self.throttles} times")
+        if self.cooling:
+            found.append(f"heat held back {', '.join(self.cooling)}")
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,20 +72,26 @@ class Contention:
     def from_dict(cls, data: Mapping[str, Any]) -> Contention:
         """The inverse of ``to_dict``, also after a way through JSON."""
         values: dict[str, Any] = {name: value for name, value in data.items() if name != "contended"}
-        for name in ("load_average", "pressure", "frequency_hz"):
+        for name in ("cooling", "load_average", "pressure", "temperature_c", "frequency_hz"):
             values[name] = tuple(values[name])
         return cls(**values)
 
 
-UNOBSERVED = Contention(0.0, None, None, None, (None, None), (None, None), (None, None))
+_UNREAD = (None, None)
+UNOBSERVED = Contention(0.0, None, None, None, None, (), _UNREAD, _UNREAD, _UNREAD, _UNREAD)
 
 
-def contention_between(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Contention:
+def contention_between(
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+    between: Sequence[Mapping[str, Any]] = (),
+) -> Contention:
     """Compare the ``state`` replies of all workers of one measurement at its start and at its end.
 
     Args:
         before: one reply per worker, taken together.
         after: the replies of the same workers, in the same order.
+        between: replies of any worker from in between, for the clocks.
     """
     first, last = before[0], after[0]
     duration_s = last["time_s"] - first["time_s"]
@@ -88,15 +110,19 @@ def contention_between(before: Sequence[Mapping[str, Any]], after: Sequence[Mapp
         other_cores=other_cores,
         stolen_cores=stolen_cores,
         wait_share=wait_share,
+        throttles=_count_throttles(first, last),
+        cooling=tuple(dict.fromkeys((*_read_cooling(first), *_read_cooling(last)))),
         load_average=(_read_load_average(first), _read_load_average(last)),
         pressure=(_read_pressure(first), _read_pressure(last)),
-        frequency_hz=(_read_frequency_hz(first), _read_frequency_hz(last)),
+        temperature_c=(_read_temperature_c(first), _read_temperature_c(last)),
+        frequency_hz=_span([_read_frequency_hz(state) for state in (first, *between, last)]),
     )
 
 
 def contention_over(parts: Sequence[Contention]) -> Contention:
-    """Several intervals as one: shares weighted by duration, the readings of the first and the last."""
+    """Several intervals as one: shares weighted by duration, counts summed, the readings of the first and the last."""
     duration_s = sum(part.duration_s for part in parts)
+    throttles = [part.throttles for part in parts]
 
     def weigh(values: Sequence[float | None]) -> float | None:
         known = [(v, part.duration_s) for v, part in zip(values, parts, strict=True) if v is not None]
@@ -107,9 +133,12 @@ def contention_over(parts: Sequence[Contention]) -> Contention:
         other_cores=weigh([part.other_cores for part in parts]),
         stolen_cores=weigh([part.stolen_cores for part in parts]),
         wait_share=weigh([part.wait_share for part in parts]),
+        throttles=None if None in throttles else sum(count or 0 for count in throttles),
+        cooling=tuple(dict.fromkeys(name for part in parts for name in part.cooling)),
         load_average=(parts[0].load_average[0], parts[-1].load_average[1]),
         pressure=(parts[0].pressure[0], parts[-1].pressure[1]),
-        frequency_hz=(parts[0].frequency_hz[0], parts[-1].frequency_hz[1]),
+        temperature_c=(parts[0].temperature_c[0], parts[-1].temperature_c[1]),
+        frequency_hz=_span([reading for part in parts for reading in part.frequency_hz]),
     )
 
 
@@ -132,6 +161,28 @@ def _read_load_average(state: Mapping[str, Any]) -> float | None:
 
 def _read_pressure(state: Mapping[str, Any]) -> float | None:
     return float(state["pressure"][0].split("avg10=")[1].split()[0]) if state["pressure"] else None
+
+
+def _count_throttles(first: Mapping[str, Any], last: Mapping[str, Any]) -> int | None:
+    """By how much the counter rose that rose most; each core and each package has its own."""
+    pairs = zip(first["throttles"], last["throttles"], strict=True)
+    return max((int(after) - int(before) for before, after in pairs), default=None)
+
+
+def _read_cooling(state: Mapping[str, Any]) -> list[str]:
+    """Types of the cooling devices that slow something down now."""
+    devices = zip((text.strip() for text in state["coolers"]), state["cooling"], strict=False)
+    return [kind for kind, level in devices if int(level) > 0 and any(word in kind for word in _SLOWING)]
+
+
+def _read_temperature_c(state: Mapping[str, Any]) -> float | None:
+    """The kernel gives thousandths of a degree."""
+    return max((int(text) / 1000 for text in state["temperatures"]), default=None)
+
+
+def _span(readings: Sequence[int | None]) -> tuple[int | None, int | None]:
+    known = [reading for reading in readings if reading is not None]
+    return min(known, default=None), max(known, default=None)
 
 
 def _read_frequency_hz(state: Mapping[str, Any]) -> int | None:

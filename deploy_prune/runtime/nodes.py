@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import collections
 import dataclasses
 import math
@@ -14,14 +13,14 @@ import numpy as np
 from scipy import stats
 
 from deploy_prune.errors import MeasurementError
-from deploy_prune.runtime.node_names import exported_names
+from deploy_prune.runtime.node_names import computed_nodes
 from deploy_prune.runtime.timing import Timing
 
 # Node times are the mean of the middle half of the runs: deaf to outliers as the median is, and finer than
 # the whole microseconds that ONNX Runtime reports, where many nodes take two or three.
 MIDDLE_TRIM = 0.25
 # Operators with one activation input; what else they read are weights, or a residual added on the way out.
-_ONE_ACTIVATION = ("Conv", "MatMul", "Gemm")
+_ONE_ACTIVATION = ("Conv", "MatMul", "Gemm", "FullyConnected", "Deconvolution")
 _ITEM_BYTES = {
     "double": 8,
     "int64": 8,
@@ -38,11 +37,11 @@ _ITEM_BYTES = {
 class NodeTime:
     """One node of the optimised graph.
 
-    ``name`` is that of the exported model's node that it computes, the same at every width; ``op`` is the
-    engine's operator. ``input_numel`` counts the elements of the activations read (Conv, MatMul, Gemm: of
-    input 0; others: of all inputs that are no weights), ``output_numel`` those written. Shapes are the
-    engine's, so blocked layouts show their padding. ``time_s`` is the node's typical kernel
-    time in seconds (the mean of the middle half of its runs).
+    ``name`` is that of the exported model's node that it computes, the same at every width; ``fused`` are those that
+    it computes besides, as far as the engine tells (OpenVINO does); ``op`` is the engine's operator. ``input_numel``
+    counts the elements of the activations read (Conv, MatMul, Gemm: of input 0; others: of all inputs that are no
+    weights), ``output_numel`` those written. Shapes are the engine's, so blocked layouts show their padding.
+    ``time_s`` is the node's typical kernel time in seconds (the mean of the middle half of its runs).
     """
 
     name: str
@@ -52,6 +51,7 @@ class NodeTime:
     input_numel: int
     output_numel: int
     time_s: float
+    fused: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +89,7 @@ class NodeProfile:
             NodeTime(
                 **{
                     **node,
+                    "fused": tuple(node["fused"]),
                     "input_shapes": tuple(map(tuple, node["input_shapes"])),
                     "output_shapes": tuple(map(tuple, node["output_shapes"])),
                 }
@@ -105,7 +106,8 @@ def read_nodes(
 
     Args:
         model: the exported file, for the nodes' names.
-        reply: ``nodes`` (in order of execution, each with its microseconds in every run) and ``graph``.
+        reply: ``nodes`` (in order of execution, each with its microseconds in every run) and, where the engine
+            writes one, its optimised ``graph``.
         positions: the runs that count.
         waits_s: how long each of these runs waited for a core.
 
@@ -113,6 +115,8 @@ def read_nodes(
         MeasurementError: the engine's profile misses some nodes in some runs.
     """
     raw = reply["nodes"]
+    if not raw:
+        raise MeasurementError(f"the engine's profile of {model} has no nodes; update the engine")
     incomplete = next((n["name"] for n in raw if len(n["durations_us"]) <= positions[-1]), None)
     if incomplete is not None:
         raise MeasurementError(
@@ -121,9 +125,12 @@ def read_nodes(
         )
     durations_s = np.array([node["durations_us"] for node in raw])[:, positions] / 1e6
     times_s = stats.trim_mean(remove_waits(durations_s, np.asarray(waits_s)), MIDDLE_TRIM, axis=1)
-    names = exported_names(model, base64.b64decode(reply["graph"]))
-    unique = _number_repeats([names.get(node["name"], node["name"]) for node in raw])
-    return tuple(_describe_node(name, node, float(t)) for name, node, t in zip(unique, raw, times_s, strict=True))
+    computed = computed_nodes(model, raw, reply["graph"])
+    unique = _number_repeats([names[0] for names in computed])
+    return tuple(
+        _describe_node(name, names[1:], node, float(time_s))
+        for name, names, node, time_s in zip(unique, computed, raw, times_s, strict=True)
+    )
 
 
 def remove_waits(durations_s: np.ndarray, waits_s: np.ndarray) -> np.ndarray:
@@ -150,14 +157,14 @@ def remove_waits(durations_s: np.ndarray, waits_s: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _describe_node(name: str, node: Mapping[str, Any], time_s: float) -> NodeTime:
+def _describe_node(name: str, fused: tuple[str, ...], node: Mapping[str, Any], time_s: float) -> NodeTime:
     inputs, outputs = _read_shapes(node["inputs"]), _read_shapes(node["outputs"])
     output_numel = sum(math.prod(shape) for shape in outputs)
     if any(word in node["op"] for word in _ONE_ACTIVATION):
         input_numel = math.prod(inputs[0])
     else:
         input_numel = node["activation_bytes"] // _item_bytes(node["inputs"])
-    return NodeTime(name, node["op"], inputs, outputs, input_numel, output_numel, time_s)
+    return NodeTime(name, node["op"], inputs, outputs, input_numel, output_numel, time_s, fused)
 
 
 def _number_repeats(names: Sequence[str]) -> list[str]:

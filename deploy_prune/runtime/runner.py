@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from deploy_prune.errors import DeployPruneError, InputError, MeasurementError, MissingDependencyError
+from deploy_prune.hardware.availability import require_runnable
 from deploy_prune.hardware.machine import detect_machine
+from deploy_prune.hardware.power import read_power
 from deploy_prune.hardware.profile import HardwareProfile
-from deploy_prune.runtime.client import RefusedError, WorkerProcess
+from deploy_prune.runtime.client import WorkerProcess
 from deploy_prune.runtime.contention import UNOBSERVED, Contention
 from deploy_prune.runtime.timing import Conditions
+from deploy_prune.runtime.worker.refusal import RefusedError
 
 LOAD_TIMEOUT_S = 120.0
 # A block of runs is asked to end at a given time; a single run of a large model may take this much longer.
@@ -23,9 +26,15 @@ RUN_GRACE_S = 60.0
 WARM_UP_BLOCK_RUNS = 5
 # Warm is when a block of runs is no longer faster than the one before by more than this share.
 WARM_UP_GAIN = 0.03
-# "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from ... failed:" and the place in its C++ source
-_ENGINE_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?(/\S+ .*\) )?")
-INSTALL = {"onnxruntime": "pip install 'deploy_prune[onnx]'"}
+# The first run may compile the model.
+FIRST_RUN_TIMEOUT_S = 600.0
+# "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from ... failed:" and the place in its C++ source; OpenVINO's
+# "Exception from src/....cpp:84:", "Check '...' failed at src/....cpp:563:"
+_ENGINE_PREFIX = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?(/\S+ .*\) )?"
+    r"|(Exception from|Check '.*?' failed at) \S+:\d+: "
+)
+_PARAMETERS = frozenset({"engine", "mode", "device", "threads", "precision", "spinning", "affinity", "batch", "axes"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,26 +75,24 @@ class Runner:
     """A loaded model that can be run and timed; a context manager that ends its process.
 
     Args:
-        model: an ONNX file.
+        model: a file that the profile's engine reads: .onnx, or .pt2 for PyTorch.
         profile: engine, threads and the rest.
         profiling: let the engine time its own nodes (see ``nodes``); this slows the runs down.
 
     ``runs_done`` counts all runs so far, warm-up included.
 
     Raises:
-        InputError: the file is missing or no usable model, or its axes do not fit the profile.
+        InputError: the file is missing or no usable model, or it or this machine does not fit the profile.
         MissingDependencyError: the engine is not installed.
         MeasurementError: the worker died or hangs.
     """
 
     def __init__(self, model: Path, profile: HardwareProfile, *, profiling: bool = False) -> None:
         self.model, self.profile, self.runs_done = Path(model), profile, 0
-        if not self.model.is_file():
-            problem = "is a folder" if self.model.is_dir() else "not found"
-            subject = f"{model}" if self.model.is_dir() else f"model file {model}"
-            raise InputError(f"{subject} {problem}; give the path of an exported .onnx file")
+        require_model(self.model, profile)
+        require_runnable(profile)
         self._process = WorkerProcess()
-        conditions = profile.model_dump(include={"threads", "spinning", "affinity", "batch", "axes"})
+        conditions = profile.model_dump(include=set(_PARAMETERS))
         try:
             self._loaded = self._ask(
                 "load", LOAD_TIMEOUT_S,
@@ -105,14 +112,17 @@ class Runner:
 
     def run(self, runs: int, max_s: float) -> Runs:
         """Up to ``runs`` runs, at least one; no further one starts after ``max_s`` seconds."""
-        reply = self._ask("run", max_s + RUN_GRACE_S, runs=runs, max_s=max_s)
+        grace_s = RUN_GRACE_S if self.runs_done else FIRST_RUN_TIMEOUT_S
+        reply = self._ask("run", max_s + grace_s, runs=runs, max_s=max_s)
         self.runs_done += len(reply["samples_ns"])
         pairs = list(zip(reply["samples_ns"], reply["waits_ns"], strict=True))
         return Runs(tuple((wall - wait) / 1e9 for wall, wait in pairs), tuple(wait / 1e9 for _, wait in pairs))
 
     def warm_up(self) -> Runs:
-        """Run until the runs no longer get faster, within the profile's limits."""
+        """Run until the runs no longer get faster, within the profile's limits; the very first run does not count."""
         limits = self.profile.measuring
+        if not self.runs_done:
+            self.run(1, limits.warm_up_max_s)
         runs = self.run(WARM_UP_BLOCK_RUNS, limits.warm_up_max_s)
         while (left_s := limits.warm_up_max_s - runs.wall_s) > 0:
             if len(runs) >= limits.warm_up_runs and is_warm(runs.samples_s):
@@ -141,14 +151,19 @@ class Runner:
             machine=machine.fingerprint,
             processor=machine.processor,
             governor=machine.governor,
+            power_mode=read_power().mode,
+            clocks=self.profile.power.clocks,
+            timer=self._loaded["timer"],
             engine=self.profile.engine,
             engine_version=self._loaded["engine_version"],
             provider=self._loaded["provider"],
+            mode=self.profile.mode,
             device=self.profile.device,
             threads=self.profile.threads,
             spinning=self.profile.spinning,
             affinity=self.profile.affinity,
             precision=self.profile.precision,
+            executed_precision=self._loaded["executed_precision"],
             batch=self.profile.batch,
             inputs=tuple(self._loaded["inputs"]),
             contention=contention,
@@ -163,14 +178,30 @@ class Runner:
     def _explain(self, refused: RefusedError) -> DeployPruneError:
         """The worker's refusal as the error that a user can act on."""
         reason = _ENGINE_PREFIX.sub("", " ".join(str(refused).split()))
-        engine = self.profile.engine
+        engine, install = self.profile.engine, self.profile.engine_facts.install
         if refused.kind == "missing":
-            return MissingDependencyError(f"{engine} cannot be imported ({reason}); {INSTALL[engine]}")
+            return MissingDependencyError(f"{engine} cannot be imported ({reason}); {install}")
+        if refused.kind == "device":
+            return InputError(f"the profile {self.profile.name!r} cannot run here with {engine}: {reason}")
         if refused.kind == "input":
             return InputError(f"{self.model} does not fit the profile {self.profile.name!r}: {reason}")
         if refused.kind == "model":
             return InputError(f"{self.model} is not a model that {engine} can run ({reason}); export it again")
         return MeasurementError(f"{engine} failed on {self.model}: {reason}")
+
+
+def require_model(model: Path, profile: HardwareProfile) -> None:
+    """Refuse a path that is no file, or a file that the profile's engine does not read.
+
+    Raises:
+        InputError: says which.
+    """
+    wanted = " or ".join(profile.engine_facts.files)
+    if not model.is_file():
+        problem = f"{model} is a folder" if model.is_dir() else f"model file {model} not found"
+        raise InputError(f"{problem}; give the path of an exported {wanted} file")
+    if model.suffix not in profile.engine_facts.files:
+        raise InputError(f"{model} is no {wanted} file, which is what {profile.engine} reads; export it as one")
 
 
 def is_warm(samples_s: tuple[float, ...]) -> bool:

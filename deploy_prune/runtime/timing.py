@@ -22,20 +22,29 @@ class Conditions:
     ``profile`` and ``contention`` are told and not compared: two names may mean the same conditions, and how
     busy the machine was is no choice of the user's. ``inputs`` holds type and shape, such as ``float32[1, 3,
     160, 160]``.
+
+    ``mode`` is how the engine runs, where it has several ways. ``precision`` is the profile's, ``executed_precision``
+    the engine's own word for what it computes in (None: it does not say). ``timer`` is "host" (a clock around the
+    run) or "device events". ``clocks`` is "locked" or "observed", ``power_mode`` that of a Jetson.
     """
 
     profile: str
     machine: str
     processor: str
     governor: str | None
+    power_mode: str | None
+    clocks: str
+    timer: str
     engine: str
     engine_version: str
     provider: str
+    mode: str | None
     device: str
     threads: int
     spinning: bool
     affinity: tuple[int, ...] | None
     precision: str
+    executed_precision: str | None
     batch: int
     inputs: tuple[str, ...]
     contention: Contention
@@ -72,8 +81,9 @@ class Timing:
     runs were ready but had no core because another process was on it (known for one thread, otherwise 0).
     Their sum is what a clock on the wall showed; on a machine with nothing else to do the waits are 0.
 
-    ``stop_reason`` is "interval" (the median is known as well as the profile asks), "time limit", or, where a
-    number was asked for, "rounds" or "runs".
+    ``stop_reason`` is "interval" (the median, or the ratio, is known as well as the profile asks), "time limit",
+    "pairs" (of a comparison: all pairs of workers have run, and they differ too much for that), or, where a number was
+    asked for, "rounds" or "runs".
     """
 
     samples_s: tuple[float, ...]

@@ -20,24 +20,25 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
+from deploy_prune.runtime.comparison import estimate_ratio
 from deploy_prune.runtime.contention import Contention, contention_between, contention_over
 from deploy_prune.runtime.runner import NO_RUNS, Runner, Runs
 from deploy_prune.runtime.timing import Conditions, Timing, median_interval, require_alike
 
 TURN_S = 0.02
 MIN_TURN_RUNS = 2
-FRESH_PAIRS = 3
 MIN_PAIR_ROUNDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Rounds:
-    """All rounds of a comparison: the ratio of the medians in each, and the timings of both models."""
+    """All rounds of a comparison: for each pair of workers the ratio in every round, and the timings of both models."""
 
-    ratios: tuple[float, ...]
+    pairs: tuple[tuple[float, ...], ...]
     timings: tuple[Timing, Timing]
 
 
@@ -52,24 +53,19 @@ class _Pair:
 
 
 def take_rounds(baseline: Path, candidate: Path, profile: HardwareProfile, rounds: int | None) -> Rounds:
-    """Rounds of turns in ``FRESH_PAIRS`` pairs of fresh workers, fewer where few rounds are asked for.
+    """Rounds of turns in as many pairs of fresh workers as the profile says.
 
     Args:
         baseline: the first model.
         candidate: the second model.
         profile: conditions and limits.
-        rounds: how many; None: until the interval of the ratio is as narrow as ``ci_width``, or to ``max_s``.
+        rounds: how many per pair; None: until each pair's part in the interval of the ratio is as narrow as
+            ``ci_width`` asks, or to its part of ``max_s``.
     """
-    count = FRESH_PAIRS if rounds is None else max(1, min(FRESH_PAIRS, rounds // MIN_PAIR_ROUNDS))
-    pairs: list[_Pair] = []
-    for number in range(1, count + 1):
-        earlier = tuple(ratio for pair in pairs for ratio in pair.ratios)
-        wanted = None if rounds is None else rounds * number // count - len(earlier)
-        pairs.append(_take_pair(baseline, candidate, profile, wanted, earlier))
-    ratios = tuple(ratio for pair in pairs for ratio in pair.ratios)
-    stop_reason = "rounds"
-    if rounds is None:
-        stop_reason = "interval" if is_narrow(ratios, profile.measuring.ci_width) else "time limit"
+    limits = profile.measuring
+    pairs = [_take_pair(baseline, candidate, profile, rounds) for _ in range(limits.pairs)]
+    ratios = tuple(pair.ratios for pair in pairs)
+    stop_reason = "rounds" if rounds is not None else _stop_reason(ratios, limits)
     contention = contention_over([pair.contention for pair in pairs])
     timings = []
     for model in (0, 1):
@@ -95,16 +91,14 @@ def typical_s(warm_up: Runs) -> float:
     return warm_up[len(warm_up) // 2 :].median_s
 
 
-def is_narrow(ratios: tuple[float, ...], width: float) -> bool:
-    """Is the interval of the median ratio narrower than ``width`` times the ratio?"""
+def is_narrow(ratios: Sequence[float], width: float) -> bool:
+    """Is the interval of the median ratio of one pair narrower than ``width`` times the ratio?"""
     low, high = median_interval(ratios)
     return len(ratios) >= MIN_PAIR_ROUNDS and high - low <= width * low
 
 
-def _take_pair(
-    baseline: Path, candidate: Path, profile: HardwareProfile, wanted: int | None, earlier: tuple[float, ...]
-) -> _Pair:
-    """Rounds with one pair of workers; ``earlier`` are the ratios of the pairs before."""
+def _take_pair(baseline: Path, candidate: Path, profile: HardwareProfile, rounds: int | None) -> _Pair:
+    """Rounds with one pair of fresh workers."""
     limits = profile.measuring
     with Runner(baseline, profile) as a, Runner(candidate, profile) as b:
         require_alike(a.conditions(), b.conditions())
@@ -112,7 +106,7 @@ def _take_pair(
         before, start = [a.state(), b.state()], time.monotonic()
         ratios: list[float] = []
         runs = [NO_RUNS, NO_RUNS]
-        while not _is_enough(ratios, wanted, earlier, time.monotonic() - start, limits):
+        while not _is_enough(ratios, rounds, time.monotonic() - start, limits):
             turns = [NO_RUNS, NO_RUNS]
             for k in (0, 1, 1, 0) if len(ratios) % 2 == 0 else (1, 0, 0, 1):
                 turns[k] += (a, b)[k].run(turn_runs[k], limits.max_s)[1:]
@@ -122,16 +116,22 @@ def _take_pair(
         return _Pair(tuple(ratios), (runs[0], runs[1]), contention, (a.conditions(), b.conditions()))
 
 
-def _is_enough(
-    ratios: list[float],
-    wanted: int | None,
-    earlier: tuple[float, ...],
-    elapsed_s: float,
-    limits: MeasuringLimits,
-) -> bool:
+def _is_enough(ratios: Sequence[float], rounds: int | None, elapsed_s: float, limits: MeasuringLimits) -> bool:
     """Has this pair of workers run enough rounds?"""
-    if wanted is not None:
-        return len(ratios) >= wanted
-    if ratios and elapsed_s >= limits.max_s / FRESH_PAIRS:
+    if rounds is not None:
+        return len(ratios) >= rounds
+    if ratios and elapsed_s >= limits.max_s / limits.pairs:
         return True
-    return len(ratios) >= MIN_PAIR_ROUNDS and is_narrow((*earlier, *ratios), limits.ci_width)
+    return is_narrow(ratios, _pair_width(limits)) if ratios else False
+
+
+def _pair_width(limits: MeasuringLimits) -> float:
+    """The mean over the pairs is known better than one pair by the root of their number."""
+    return limits.ci_width * math.sqrt(limits.pairs)
+
+
+def _stop_reason(pairs: Sequence[Sequence[float]], limits: MeasuringLimits) -> str:
+    _, low, high = estimate_ratio(pairs)
+    if high - low <= limits.ci_width * low:
+        return "interval"
+    return "pairs" if all(is_narrow(ratios, _pair_width(limits)) for ratios in pairs) else "time limit"

@@ -64,6 +64,14 @@ def test_raspberry_pi_is_named_by_its_board(tree):
     assert machine.governor is None and machine.memory_bytes is None
 
 
+def test_a_board_is_named_although_its_kernel_names_the_cores(tree):
+    """As on Jetsons, whose cpuinfo has a model name that says nothing."""
+    cpuinfo = "model name\t: ARMv8 Processor rev 1 (v8l)\nFeatures\t: fp asimd\n"
+    board = "NVIDIA Jetson Orin Nano Developer Kit\0"
+    root = tree({"proc/cpuinfo": cpuinfo, "proc/device-tree/model": board})
+    assert detect_machine(root).processor == "NVIDIA Jetson Orin Nano Developer Kit"
+
+
 def test_a_system_without_these_files_is_described_as_far_as_it_goes(tmp_path):
     machine = detect_machine(tmp_path)
     assert machine.processor and machine.flags == () and machine.cores >= machine.usable_cores >= 1

@@ -11,6 +11,7 @@ import deploy_prune
 from deploy_prune.errors import InputError
 from deploy_prune.hardware.profile import HardwareProfile, list_profiles, load_profile
 
+ROOT = Path(__file__).parents[2]
 MINIMAL = "name: mine\nengine: onnxruntime\n"
 
 
@@ -54,7 +55,7 @@ def test_own_profile_by_path_with_defaults_for_the_rest(write):
     ("line", "mistake"),
     [
         ("thread: 2", "thread: unknown key, did you mean 'threads'?"),
-        ("zzz: 2", "zzz: unknown key; known keys: name, engine, device, threads, "),
+        ("zzz: 2", "zzz: unknown key; known keys: name, engine, mode, device, threads, "),
         ("threads: two", "threads: expected a whole number, got 'two'"),
         ("threads: 1.5", "threads: expected a whole number, got 1.5"),
         ("threads: true", "threads: expected a whole number, got True"),
@@ -62,7 +63,14 @@ def test_own_profile_by_path_with_defaults_for_the_rest(write):
         ("threads: 0", "threads: expected greater than or equal to 1, got 0"),
         ("spinning: 1", "spinning: expected true or false, got 1"),
         ("affinity: 3", "affinity: expected a list, got 3"),
-        ("precision: fp3", "precision: expected 'fp32', got 'fp3'"),
+        ("precision: fp3", "precision: expected 'fp32', 'bf16', 'fp16' or 'int8', got 'fp3'"),
+        ("precision: int8", "precision: onnxruntime knows fp32, got 'int8'"),
+        ("device: cuda", "device: onnxruntime knows cpu, got 'cuda'"),
+        ("mode: eager", "mode: onnxruntime has no modes, got 'eager'; leave it out"),
+        ("power: {clocks: fixed}", "power.clocks: expected 'observed' or 'locked', got 'fixed'"),
+        ("power: {governer: x}", "power.governer: unknown key, did you mean 'governor'?"),
+        ("host: 3", "host: expected a text, got 3"),
+        ("measuring: {pairs: 1}", "measuring.pairs: expected greater than or equal to 2, got 1"),
         ("measuring: 3", "measuring: expected a mapping of keys, got 3"),
         ("measuring: {max_s: soon}", "measuring.max_s: expected a number, got 'soon'"),
         ("measuring: {max_s: -1}", "measuring.max_s: expected greater than 0, got -1"),
@@ -76,14 +84,38 @@ def test_each_mistake_has_its_line(write, line, mistake):
 
 
 def test_unknown_engine_names_the_known_ones(write):
-    assert mistakes_in(write("name: mine\nengine: onnxrt\n")) == ["engine: expected 'onnxruntime', got 'onnxrt'"]
+    assert mistakes_in(write("name: mine\nengine: onnxrt\n")) == [
+        "engine: expected 'onnxruntime', 'openvino', 'torch' or 'tensorrt', got 'onnxrt'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistakes"),
+    [
+        ("engine: openvino\nspinning: true\nmode: compile\n",
+         ["mode: openvino has no modes, got 'compile'; leave it out",
+          "spinning: whether idle threads spin cannot be chosen with openvino; leave it out"]),
+        ("engine: torch\n", ["mode: torch knows eager, compile, cuda_graph, got nothing"]),
+        ("engine: torch\nmode: cuda_graph\n", ["device: mode cuda_graph needs 'cuda', got 'cpu'"]),
+        ("engine: tensorrt\n", ["device: tensorrt knows cuda, got 'cpu'"]),
+    ],
+)  # fmt: skip
+def test_what_an_engine_cannot_do(write, text, mistakes):
+    assert mistakes_in(write(f"name: mine\n{text}")) == mistakes
+
+
+def test_boards_that_nobody_has_measured_on_say_so():
+    untested = {name for name in list_profiles() if load_profile(name).untested}
+    assert untested == {name for name in list_profiles() if not name.startswith("cpu-")}
+    for name in untested:
+        assert "NOT RUN YET" in (ROOT / "hardware_profiles" / f"{name}.yaml").read_text()
 
 
 def test_all_mistakes_are_reported_at_once(write):
     lines = mistakes_in(write("engine: tensorflow\nthreads: two\nbatches: 4\n"))
     assert lines == [
         "name: this key is required and missing",
-        "engine: expected 'onnxruntime', got 'tensorflow'",
+        "engine: expected 'onnxruntime', 'openvino', 'torch' or 'tensorrt', got 'tensorflow'",
         "threads: expected a whole number, got 'two'",
         "batches: unknown key, did you mean 'batch'?",
     ]
@@ -135,4 +167,4 @@ def test_an_installed_package_finds_its_profiles_beside_its_code(tmp_path):
     script = "from deploy_prune.hardware.profile import *; print(list_profiles(), load_profile('extra').name)"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{(*list_profiles(), 'extra')} mine\n"
+    assert done.stdout == f"{tuple(sorted((*list_profiles(), 'extra')))} mine\n"

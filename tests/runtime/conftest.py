@@ -56,5 +56,5 @@ def make_model(tmp_path):
 @pytest.fixture
 def brief():
     """A profile whose measurements end within half a second."""
-    limits = {"warm_up_runs": 10, "min_runs": 20, "min_s": 0.05, "max_s": 0.4, "ci_width": 0.02}
+    limits = {"warm_up_runs": 10, "min_runs": 20, "min_s": 0.05, "max_s": 0.4, "ci_width": 0.02, "pairs": 2}
     return HardwareProfile.model_validate({"name": "brief", "engine": "onnxruntime", "measuring": limits})

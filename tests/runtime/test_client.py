@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.errors import MeasurementError
-from deploy_prune.runtime.client import RefusedError, WorkerProcess
+from deploy_prune.runtime.client import WorkerProcess
+from deploy_prune.runtime.worker.refusal import RefusedError
 
-CONDITIONS = {"threads": 1, "spinning": False, "affinity": None, "batch": 1, "axes": {}}
+CONDITIONS = {"engine": "onnxruntime", "threads": 1, "spinning": False, "affinity": None, "batch": 1, "axes": {}}
 
 
 @pytest.fixture

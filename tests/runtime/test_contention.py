@@ -1,13 +1,17 @@
 """The kernel's words at two moments, and what follows from them, worked out by hand."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from deploy_prune.runtime.contention import Contention, contention_between, contention_over
+from deploy_prune.runtime.measure import measure
 
 
-def state(time_s, own_cpu_s, *, busy=0, stolen=0, wait_ns=0, load="0.10", pressure="0.00", clock_khz=None):
+def state(time_s, own_cpu_s, *, busy=0, stolen=0, wait_ns=0, load="0.10", pressure="0.00", clock_khz=None, **kernel):
     return {
         "time_s": time_s,
         "own_cpu_s": own_cpu_s,
@@ -17,6 +21,11 @@ def state(time_s, own_cpu_s, *, busy=0, stolen=0, wait_ns=0, load="0.10", pressu
         "stat": [f"cpu  {busy} 0 0 99999 5 0 0 {stolen} 0 0\ncpu0 1 0 0 9 0 0 0 0 0 0\n"],
         "schedstat": [f"123 {wait_ns} 7\n", "1 0 1\n"],
         "clocks": [] if clock_khz is None else [f"{clock_khz}\n", "800000\n"],
+        "throttles": [],
+        "temperatures": [],
+        "coolers": [],
+        "cooling": [],
+        **kernel,
     }
 
 
@@ -46,14 +55,15 @@ def test_readings_at_both_ends_are_kept():
     seen = contention_between([before], [after])
     assert seen.load_average == (0.5, 0.1)
     assert seen.pressure == (0.0, 42.0)
-    assert seen.frequency_hz == (3_000_000_000, None)
+    assert seen.frequency_hz == (3_000_000_000, 3_000_000_000)
     assert Contention.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
 
 
 def test_a_kernel_that_tells_nothing():
-    silent = {"loadavg": [], "pressure": [], "stat": [], "schedstat": [], "clocks": [], "ticks_per_s": None}
+    files = "loadavg pressure stat schedstat clocks throttles temperatures coolers cooling"
+    silent = {"ticks_per_s": None, **{name: [] for name in files.split()}}
     seen = contention_between([{**silent, "time_s": 0, "own_cpu_s": 0}], [{**silent, "time_s": 1, "own_cpu_s": 1}])
-    assert (seen.other_cores, seen.stolen_cores, seen.wait_share) == (None, None, None)
+    assert (seen.other_cores, seen.stolen_cores, seen.wait_share, seen.throttles) == (None,) * 4
     assert not seen.contended
 
 
@@ -69,3 +79,36 @@ def test_what_is_unknown_in_one_interval_is_unknown_in_all():
     known = contention_between([state(0, 0)], [state(10, 9, busy=900)])
     unknown = Contention.from_dict({**known.to_dict(), "other_cores": None})
     assert contention_over([known, unknown]).other_cores is None
+
+
+def test_a_clock_that_changed_is_seen_although_it_came_back():
+    fast, slow = (state(t, t, clock_khz=khz) for t, khz in ((0, 3_500_000), (5, 2_100_000)))
+    seen = contention_between([fast], [state(10, 10, clock_khz=3_500_000)], [slow])
+    assert seen.frequency_hz == (2_100_000_000, 3_500_000_000)
+    assert seen.reasons == ("the clock went between 2.10 and 3.50 GHz",)
+    steady = contention_between([fast], [state(10, 10, clock_khz=3_400_000)])
+    assert not steady.contended
+
+
+def test_throttling_is_counted_and_a_fan_is_no_throttling():
+    before = state(0, 0, throttles=["7\n", "2\n"], coolers=["Processor\n", "pwm-fan\n"], cooling=["0\n", "3\n"])
+    after = state(9, 9, throttles=["10\n", "2\n"], coolers=["Processor\n", "pwm-fan\n"], cooling=["2\n", "3\n"],
+                  temperatures=["45000\n", "98500\n"])  # fmt: skip
+    seen = contention_between([before], [after])
+    assert (seen.throttles, seen.cooling, seen.temperature_c) == (3, ("Processor",), (None, 98.5))
+    assert seen.reasons == ("the processor throttled 3 times", "heat held back Processor")
+    assert Contention.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
+    assert contention_over([seen, seen]).throttles == 6
+
+
+def test_a_busy_machine_is_really_seen(make_model, brief):
+    """Real processes that burn every core, and a real measurement beside them."""
+    burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())]
+    try:
+        timing = measure(make_model(), brief)
+    finally:
+        for process in burning:
+            process.kill()
+            process.wait()
+    assert timing.conditions.contention.contended
+    assert timing.conditions.contention.other_cores > 0.2

@@ -12,9 +12,10 @@ from deploy_prune.runtime.contention import UNOBSERVED
 from deploy_prune.runtime.timing import Conditions, Timing, median_interval, require_alike
 
 CONDITIONS = Conditions(
-    profile="p", machine="0123456789ab", processor="A CPU", governor=None, engine="onnxruntime",
-    engine_version="1.32.0", provider="CPUExecutionProvider", device="cpu", threads=1, spinning=False,
-    affinity=None, precision="fp32", batch=1, inputs=("float32[1, 3, 8, 8]",), contention=UNOBSERVED,
+    profile="p", machine="0123456789ab", processor="A CPU", governor=None, power_mode=None, clocks="observed",
+    timer="host", engine="onnxruntime", engine_version="1.32.0", provider="CPUExecutionProvider", mode=None,
+    device="cpu", threads=1, spinning=False, affinity=None, precision="fp32", executed_precision=None, batch=1,
+    inputs=("float32[1, 3, 8, 8]",), contention=UNOBSERVED,
 )  # fmt: skip
 
 

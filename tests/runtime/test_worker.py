@@ -1,4 +1,4 @@
-"""The worker's file stands alone and runs on Python 3.8; its pure parts by hand-worked cases."""
+"""The worker's modules stand alone and run on Python 3.8; its pure parts by hand-worked cases."""
 
 import ast
 import importlib.resources
@@ -9,28 +9,45 @@ from pathlib import Path
 
 import pytest
 
-from deploy_prune.runtime.client import RefusedError, WorkerProcess
-from deploy_prune.runtime.worker import collect_nodes
+from deploy_prune.runtime.client import WorkerProcess
+from deploy_prune.runtime.worker import MODULES
+from deploy_prune.runtime.worker.onnxruntime_engine import collect_nodes
+from deploy_prune.runtime.worker.refusal import RefusedError
 
-SOURCE = (importlib.resources.files("deploy_prune.runtime") / "worker.py").read_text()
+FOLDER = importlib.resources.files("deploy_prune.runtime.worker")
+SOURCES = {name: (FOLDER / f"{name}.py").read_text() for name in MODULES}
 PYTHON_38 = next(iter(sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python"))), None)
 needs_python_38 = pytest.mark.skipif(PYTHON_38 is None, reason="no Python 3.8 under ~/.pyenv/versions")
 
 
-def test_grammar_of_python_38():
-    ast.parse(SOURCE, feature_version=(3, 8))
+def test_every_module_is_sent():
+    assert {entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".py")} == {
+        "__init__.py",
+        *(f"{name}.py" for name in MODULES),
+    }
 
 
-def test_imports_the_standard_library_and_the_engine_only():
-    imported = set(re.findall(r"^\s*(?:import|from) (\w+)", SOURCE, re.MULTILINE))
-    assert imported - set(sys.stdlib_module_names) == {"onnxruntime", "numpy"}
+@pytest.mark.parametrize("name", MODULES)
+def test_grammar_of_python_38(name):
+    ast.parse(SOURCES[name], feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_the_standard_library_one_engine_and_what_was_sent_before(name):
+    imported = set(re.findall(r"^\s*(?:import|from) ([\w.]+)", SOURCES[name], re.MULTILINE))
+    own = {module for module in imported if module.startswith("deploy_prune.")}
+    assert own <= {f"deploy_prune.runtime.worker.{earlier}" for earlier in MODULES[: MODULES.index(name)]}
+    engine = name.removesuffix("_engine")
+    others = {module.partition(".")[0] for module in imported - own} - set(sys.stdlib_module_names)
+    assert others <= ({engine, "numpy"} if name != engine else {"numpy"})
 
 
 @needs_python_38
 def test_byte_compiles_on_a_real_python_38(tmp_path):
-    file = tmp_path / "worker.py"
-    file.write_text(SOURCE)
-    subprocess.run([PYTHON_38, "-m", "py_compile", file], check=True, capture_output=True)
+    for name, source in SOURCES.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    files = sorted(tmp_path.glob("*.py"))
+    subprocess.run([PYTHON_38, "-m", "py_compile", *files], check=True, capture_output=True)
 
 
 @needs_python_38
@@ -38,10 +55,12 @@ def test_answers_on_a_real_python_38():
     with WorkerProcess((str(PYTHON_38), "-I")) as worker:  # -I: without what this test run has on its path
         state = worker.request("state", timeout_s=30)
         assert state["time_s"] > 0
-        conditions = {"threads": 1, "spinning": False, "affinity": None, "batch": 1, "axes": {}}
-        with pytest.raises(RefusedError, match="No module named 'onnxruntime'") as caught:
-            worker.request("load", timeout_s=30, model="x.onnx", conditions=conditions, profiling=False)
-        assert caught.value.kind == "missing"
+        for engine in ("onnxruntime", "openvino", "torch"):
+            conditions = {"engine": engine, "threads": 1, "spinning": False, "affinity": None, "precision": "fp32",
+                          "mode": "eager", "device": "cpu", "batch": 1, "axes": {}}  # fmt: skip
+            with pytest.raises(RefusedError, match=f"No module named '{engine}'") as caught:
+                worker.request("load", timeout_s=30, model="x.onnx", conditions=conditions, profiling=False)
+            assert caught.value.kind == "missing"
 
 
 def kernel(name, index, start_us, duration_us, op="Conv"):

@@ -1,0 +1,75 @@
+"""The engines that profiles can name, and what each of them can do."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineFacts:
+    """An engine as profiles may ask for it.
+
+    ``files`` are the suffixes of the models that it reads; ``modes`` the ways of running that a profile must choose
+    from, if there are any; ``profiles_layers`` whether it times its own nodes, without which models can be measured
+    but not searched. ``supported``: this version of deploy_prune can run it.
+    """
+
+    package: str
+    install: str
+    files: tuple[str, ...]
+    devices: tuple[str, ...]
+    precisions: tuple[str, ...]
+    modes: tuple[str, ...] = ()
+    spins: bool = False
+    profiles_layers: bool = True
+    supported: bool = True
+
+    @property
+    def installed(self) -> bool:
+        """Whether this Python can import the package."""
+        return importlib.util.find_spec(self.package) is not None
+
+    @property
+    def version(self) -> str | None:
+        """Version of the installed distribution that brings the package; None where there is none."""
+        names = importlib.metadata.packages_distributions().get(self.package, [])
+        return importlib.metadata.version(names[0]) if names else None
+
+
+ENGINES = {
+    "onnxruntime": EngineFacts(
+        package="onnxruntime",
+        install="pip install 'deploy_prune[onnx]'",
+        files=(".onnx",),
+        devices=("cpu",),
+        precisions=("fp32",),
+        spins=True,
+    ),
+    "openvino": EngineFacts(
+        package="openvino",
+        install="pip install 'deploy_prune[openvino]'",
+        files=(".onnx", ".xml"),
+        devices=("cpu",),
+        precisions=("fp32", "bf16", "fp16"),
+    ),
+    "torch": EngineFacts(
+        package="torch",
+        install="pip install torch",
+        files=(".pt2",),
+        devices=("cpu", "cuda"),
+        precisions=("fp32", "bf16", "fp16"),
+        modes=("eager", "compile", "cuda_graph"),
+        spins=True,
+        profiles_layers=False,
+    ),
+    "tensorrt": EngineFacts(
+        package="tensorrt",
+        install="pip install 'deploy_prune[tensorrt]'",
+        files=(".onnx",),
+        devices=("cuda",),
+        precisions=("fp32", "fp16", "int8"),
+        supported=False,
+    ),
+}
