@@ -46,13 +46,18 @@ def key(atoms: Atoms) -> tuple[bytes, tuple[int, ...]]:
 def canonical(atoms: Atoms, axes: Iterable[int]) -> tuple[Atoms, frozenset[int]]:
     """The array with its axes in the order of memory, so that transposed views of one array are one box.
 
-    ``axes`` are renumbered likewise. An outer axis reaches farther than all that lies within one of its indices.
+    ``axes`` are renumbered likewise. An outer axis steps farther than all that lies within one of its indices; a step
+    to padding, which may lie anywhere, does not count.
     """
-    corner = atoms[(0,) * atoms.ndim]
     lines = [atoms[tuple(slice(None) if a == k else 0 for a in range(atoms.ndim))] for k in range(atoms.ndim)]
-    reach = [int(np.abs(line - corner).max(initial=0)) for line in lines]
-    order = sorted(range(atoms.ndim), key=lambda k: (-reach[k], k))
+    order = sorted(range(atoms.ndim), key=lambda k: (-_step(lines[k]), k))
     return np.ascontiguousarray(atoms.transpose(order)), frozenset(order.index(a) for a in axes)
+
+
+def _step(line: Atoms) -> int:
+    """The smallest distance between neighbours that differ."""
+    steps = np.abs(np.diff(line))
+    return int(steps[steps > 0].min(initial=np.iinfo(np.int64).max)) if steps.any() else 0
 
 
 def free_axes(box: Box) -> list[int]:
