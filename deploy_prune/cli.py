@@ -113,6 +113,9 @@ def bench(
     out: Annotated[
         Path | None, typer.Option(help="Folder for bench.json, bench.md and bench.csv, written after each profile.")
     ] = None,
+    null_test: Annotated[
+        bool, typer.Option("--null-test", help="Compare each first model with itself too: the noise floor of verdicts.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Also write the result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the result as a Markdown table.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write the result as CSV.")] = None,
@@ -131,7 +134,7 @@ def bench(
         assignment = assign_models(models, settings)
     result = BenchResult(())
     with console.status("") as status:
-        for found in bench_models(assignment, status.update):
+        for found in bench_models(assignment, status.update, null_test=null_test):
             result = BenchResult((*result.profiles, found))
             for path, form in files:
                 if path is not None:

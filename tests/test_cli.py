@@ -213,13 +213,14 @@ def test_bench_under_several_profiles_compares_within_each_only(tmp_path, onnx_f
     settings = yaml.safe_load(quick_profile.read_text()) | {"name": "other", "engine": "openvino"}
     other.write_text(yaml.safe_dump(settings))
     models = [onnx_files / "wide.onnx", onnx_files / "narrow.onnx"]
-    options = ["--profile", quick_profile, "--profile", other, "--csv", tmp_path / "b.csv"]
+    options = ["--profile", quick_profile, "--profile", other, "--csv", tmp_path / "b.csv", "--null-test"]
     done = deploy_prune("bench", *models, *options, COLUMNS="200")
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(io.StringIO((tmp_path / "b.csv").read_text())))
     assert [(row["profile"], row["speedup"] == "") for row in rows] == [
         ("quick", True), ("quick", False), ("other", True), ("other", False)
     ]  # fmt: skip
+    assert done.stdout.count("Noise floor: ") == 2
     assert "Times of different profiles were taken under different conditions and make no ratio." in done.stdout
 
 

@@ -1,5 +1,6 @@
 """Measure exported models under hardware profiles: one alone, or each against the first in a paired comparison."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.pipeline.summary import flatten_conditions, summarise_comparison, summarise_timing
 from deploy_prune.report.bench import BenchEntry, ProfileResult
 from deploy_prune.report.result import Speedup
+from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.measure import compare, measure
 from deploy_prune.runtime.runner import Runner, require_model
 from deploy_prune.runtime.timing import Timing, require_alike
@@ -44,31 +46,39 @@ def assign_models(models: Sequence[Path], profiles: Sequence[HardwareProfile]) -
     return assignment
 
 
-def bench_models(assignment: Assignment, announce: Callable[[str], None]) -> Iterator[ProfileResult]:
+def bench_models(
+    assignment: Assignment, announce: Callable[[str], None], *, null_test: bool = False
+) -> Iterator[ProfileResult]:
     """Measure profile by profile; the first model of each is the baseline of its others.
 
     Args:
         assignment: see ``assign_models``.
         announce: called with what is about to be measured.
+        null_test: also compare each baseline with itself; what that finds is the tolerance of the verdicts.
 
     Raises:
         InputError, MissingDependencyError, MeasurementError: as ``deploy_prune.runtime.measure`` does.
     """
     for profile, models in assignment:
         announce(f"measuring {len(models)} models under {profile.name}")
-        yield _bench_profile(profile, models)
+        yield _bench_profile(profile, models, null_test)
 
 
-def _bench_profile(profile: HardwareProfile, models: Sequence[Path]) -> ProfileResult:
+def _bench_profile(profile: HardwareProfile, models: Sequence[Path], null_test: bool) -> ProfileResult:
     baseline, *candidates = models
     if not candidates:
         alone = measure(baseline, profile)
-        return _result(profile, [_entry(baseline, alone, None)], [alone])
-    comparisons = [compare(baseline, candidate, profile) for candidate in candidates]
+        return _result(profile, [_entry(baseline, alone, None)], [alone], None)
+    comparisons: list[Comparison] = []
+    for candidate in candidates:
+        comparison = compare(baseline, candidate, profile, null_test=null_test and not comparisons)
+        if comparisons and (noise := comparisons[0].noise) is not None:
+            comparison = dataclasses.replace(comparison, noise=noise, tolerance=noise)
+        comparisons.append(comparison)
     entries = [_entry(baseline, comparisons[0].baseline, None)]
     for candidate, comparison in zip(candidates, comparisons, strict=True):
         entries.append(_entry(candidate, comparison.candidate, summarise_comparison(comparison)))
-    return _result(profile, entries, [comparison.baseline for comparison in comparisons])
+    return _result(profile, entries, [comparison.baseline for comparison in comparisons], comparisons[0].noise)
 
 
 def _entry(model: Path, timing: Timing, speedup: Speedup | None) -> BenchEntry:
@@ -76,9 +86,12 @@ def _entry(model: Path, timing: Timing, speedup: Speedup | None) -> BenchEntry:
     return BenchEntry(str(model), summarise_timing(timing), speedup, timing.stop_reason, samples_ms)
 
 
-def _result(profile: HardwareProfile, entries: Sequence[BenchEntry], timings: Sequence[Timing]) -> ProfileResult:
+def _result(
+    profile: HardwareProfile, entries: Sequence[BenchEntry], timings: Sequence[Timing], noise: float | None
+) -> ProfileResult:
     reasons = dict.fromkeys(reason for t in timings for reason in t.conditions.contention.reasons)
-    return ProfileResult(profile.name, flatten_conditions(timings[0].conditions), tuple(entries), tuple(reasons))
+    conditions = flatten_conditions(timings[0].conditions)
+    return ProfileResult(profile.name, conditions, tuple(entries), noise, tuple(reasons))
 
 
 def _reads(profile: HardwareProfile, model: Path) -> bool:

@@ -36,18 +36,25 @@ class BenchEntry:
 
 @dataclasses.dataclass(frozen=True)
 class ProfileResult:
-    """All models measured under one profile; ``disturbances`` says what else the machine did meanwhile."""
+    """All models measured under one profile.
+
+    ``noise_floor``: how far from 1 the first model against itself reached, as a share; None without a null test.
+    ``disturbances`` says what else the machine did meanwhile.
+    """
 
     profile: str
     conditions: Mapping[str, Any]
     entries: tuple[BenchEntry, ...]
-    disturbances: tuple[str, ...] = ()
+    noise_floor: float | None
+    disturbances: tuple[str, ...]
 
     def conditions_line(self) -> str:
-        """The conditions that have a value in one line, and what disturbed the measurement, if anything."""
+        """The conditions that have a value in one line, the noise floor, and what disturbed the measurement, if any."""
         said = ("profile", "contention")  # before the line, and behind it
         settings = {key: value for key, value in self.conditions.items() if not key.startswith(said)}
         line = ", ".join(f"{key} {value}" for key, value in settings.items() if value not in (None, ""))
+        if self.noise_floor is not None:
+            line += f"\nNoise floor: {self.noise_floor:.1%}, the first model against itself."
         return line + "".join(f"\nDisturbed: {reason}." for reason in self.disturbances)
 
 

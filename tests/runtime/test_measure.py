@@ -41,6 +41,7 @@ def test_compare_sees_the_larger_model_as_slower(make_model, brief):
     assert [len(ratios) for ratios in comparison.pairs] == [5, 5]
     assert len(comparison.round_ratios) == 10 and comparison.baseline.stop_reason == "rounds"
     assert comparison.low <= comparison.speedup <= comparison.high
+    assert all(ratio < 1 for ratio in comparison.round_ratios)  # whichever of the two was started first
     assert comparison.verdict == "slower"  # 40 times the multiplications
     assert comparison.noise is None and comparison.tolerance == brief.measuring.ci_width
     assert isinstance(comparison, Comparison) and through_json(comparison) == comparison
