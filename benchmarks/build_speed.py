@@ -1,9 +1,10 @@
 """How long building the dependency graph and pruning every group takes, beside Torch-Pruning, paired in one run.
 
-Each round gives both tools a fresh copy of the model, in the order A B, B A, …: analyse it on the zoo's example inputs,
-score with group L2 magnitude, remove 30 % of every group in place. Importing, copying and our oracle do not count.
-Torch-Pruning is used as its README says: the layers that make the output ignored, the heads of each attention given
-(neither search is timed). A model counts where both tools end with one that runs. Written to JSON after each model.
+Each round gives both tools a fresh copy of the model, in the order A B, B A, …: analyse it on one image (or sentence)
+of the size that it is made for, score with group L2 magnitude, remove 30 % of every group in place. Importing, copying
+and our oracle do not count. Torch-Pruning is used as its README says: the layers that make the output ignored, the
+heads of each attention given (neither search is timed). A model counts where both tools end with one that runs. Written
+to JSON after each model.
 
     python benchmarks/build_speed.py [--rounds 5] [--match 'torchvision*/resnet*']
     python benchmarks/build_speed.py --llama      # analysis of a LLaMA of a billion parameters: seconds and memory
@@ -12,6 +13,7 @@ Torch-Pruning is used as its README says: the layers that make the output ignore
 
 import argparse
 import copy
+import dataclasses
 import datetime
 import fnmatch
 import gc
@@ -34,8 +36,10 @@ os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOS
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import psutil
+import timm
 import torch
 import torch_pruning
+import torchvision
 import transformers
 from rich.console import Console
 from rich.progress import track
@@ -53,18 +57,47 @@ RATIO, SLOW_S = 0.3, 0.5
 
 MODELS = {
     "torchvision-classification": (
-        "resnet18 resnet50 mobilenet_v2 mobilenet_v3_large densenet121 efficientnet_b0 convnext_tiny regnet_y_400mf "
-        "googlenet inception_v3 vgg16 swin_t vit_b_16"
+        "resnet18 resnet50 wide_resnet50_2 resnext50_32x4d mobilenet_v2 mobilenet_v3_large mnasnet1_0 densenet121 "
+        "squeezenet1_1 efficientnet_b0 efficientnet_v2_s convnext_tiny regnet_y_400mf googlenet inception_v3 vgg16"
     ),
-    "torchvision-segmentation": "deeplabv3_resnet50 fcn_resnet50",
-    "timm": (
-        "vit_tiny_patch16_224 deit_tiny_patch16_224 convmixer_768_32 hrnet_w18_small resnetv2_50 mixer_s32_224 "
-        "dla46x_c efficientnet_lite0 poolformerv2_s12"
-    ),
-    "ultralytics": "yolov3 yolov5n yolov8n yolov8n-cls yolov9t",
+    "torchvision-segmentation": "deeplabv3_resnet50 lraspp_mobilenet_v3_large",
+    "timm": "deit_tiny_patch16_224 convmixer_768_32 hrnet_w18_small resnetv2_50 mixer_s32_224 dla46x_c",
+    "ultralytics": "yolov5n yolov8n yolov8n-cls",
     "transformers": "bert vit llama",
 }
 """Family of the zoo -> its models to time."""
+
+SIZES = {"torchvision-segmentation": 520, "ultralytics": 640, "inception_v3": 299}
+"""Pixels by model or family; classifiers take 224."""
+
+CONFIGURATIONS = {
+    "bert": ("BertForMaskedLM", {}),
+    "vit": ("ViTForImageClassification", {}),
+    "llama": (
+        "LlamaForCausalLM",
+        {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12},
+    ),
+}
+"""Class and configuration of a transformer: the base size, 90 to 160 million parameters."""
+
+
+def standard_case(family: str, name: str) -> Case:
+    """A model as its library builds it, and one input of the size that it is made for."""
+    torch.manual_seed(0)
+    if family == "transformers":
+        kind, config = CONFIGURATIONS[name]
+        model = getattr(transformers, kind)(getattr(transformers, kind).config_class(**config)).eval()
+        if name == "vit":
+            return Case(model, torch.rand(1, 3, 224, 224))
+        return Case(model, {"input_ids": torch.randint(3, 1000, (1, 64))} | ({"use_cache": False} if config else {}))
+    if family == "timm":
+        model = timm.create_model(name).eval()
+        return Case(model, torch.rand(1, *timm.data.resolve_model_data_config(model)["input_size"]))
+    pixels = SIZES.get(name, SIZES.get(family, 224))
+    if family == "torchvision-classification":
+        options = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
+        return Case(torchvision.models.get_model(name, **options).eval(), torch.rand(1, 3, pixels, pixels))
+    return dataclasses.replace(registry.find(family, name).build(), inputs=torch.rand(1, 3, pixels, pixels))
 
 
 def ours(case: Case, model: torch.nn.Module, **options: object) -> None:
@@ -82,7 +115,7 @@ def theirs(case: Case, model: torch.nn.Module, **options: object) -> None:
 def measure(family: str, name: str, rounds: int) -> dict[str, Any]:
     """Seconds of each tool per round; or what went wrong, of a tool that fails in the first."""
     outcome: dict[str, Any] = {"family": family, "name": name, "ours_s": [], "theirs_s": []}
-    case = registry.find(family, name).build()
+    case = standard_case(family, name)
     names = {module: name for name, module in case.model.named_modules()}
     ignored = [names[layer] for layer in peer.output_layers(case.model, case)]
     outcome["parameters"] = sum(p.numel() for p in case.model.parameters())

@@ -18,12 +18,16 @@ def enter_mode(model: nn.Module, training: bool) -> None:
             module.train(False)
 
 
+_DROPPING = ("torch.nn.", "torchvision.ops.stochastic_depth", "torchvision.ops.drop_block", "timm.layers.drop")
+"""Python modules of layers that run the same operators with the same sizes in both modes, but for elementwise noise."""
+
+
 @contextmanager
 def readers_of_mode(model: nn.Module) -> Iterator[set[str]]:
     """Who reads ``module.training`` within: names of Python modules, or of classes that do something on ``train()``.
 
-    Layers of ``torch.nn`` do not count: in train mode they run the same operators with the same sizes, but for dropout,
-    which is elementwise. A model that has no other readers says the same in both modes.
+    Layers of ``torch.nn`` and layers that drop at random do not count: what they add in train mode is elementwise. A
+    model that has no other readers says the same in both modes.
     """
     readers = {kind.__qualname__ for kind in set(map(type, model.modules())) if _reacts(kind)}
     flag = _Flag(readers)
@@ -51,7 +55,7 @@ class _Flag:
         if module is None or "training" not in module.__dict__:
             raise AttributeError("training")
         reader = sys._getframe(1).f_globals.get("__name__", "")
-        if not reader.startswith("torch.nn."):
+        if not reader.startswith(_DROPPING):
             self._readers.add(reader)
         return module.__dict__["training"]
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 
-from deploy_prune.graph.operators import operator_of
+from deploy_prune.graph.operators import Operator, operator_of
 
 _READING = frozenset("numpy tolist __array__ __dlpack__ data_ptr untyped_storage".split())
 _ELEMENTWISE = frozenset("""
-    relu relu_ silu silu_ gelu sigmoid sigmoid_ hardswish hardswish_ hardsigmoid hardsigmoid_ hardtanh hardtanh_ tanh
-    leaky_relu leaky_relu_ elu elu_ mish mish_ softplus add add_ sub sub_ mul mul_ div div_ native_batch_norm
-    native_layer_norm _softmax
-""".split())  # fmt: skip
+    relu silu gelu sigmoid hardswish hardsigmoid hardtanh tanh leaky_relu elu mish softplus clamp add sub mul div
+    native_batch_norm native_layer_norm native_group_norm _softmax
+""".split())
 
 
 class NumbersAskedError(Exception):
@@ -39,9 +38,12 @@ class MadeUp:
         Raises:
             NumbersAskedError: the operator's result depends on numbers that were made up.
         """
-        shape = _shape(function, args) if tracked else None
-        if shape is not None:
-            result = _zeros(function, args[0], shape)
+        operator = operator_of(function)
+        if operator.in_place:
+            if self._any_made_up(args[0]):
+                return args[0]
+        elif tracked and (shape := _shape(function, args)) is not None:
+            result = _zeros(operator, args[0], shape)
             self._storages.update(_storages(result))
             return result
         made_up = self._any_made_up((args, kwargs))
@@ -91,13 +93,10 @@ def _storages(values: Any) -> Iterator[int]:
             yield from _storages(value)
 
 
-def _zeros(function: Any, first: torch.Tensor, shape: tuple[int, ...]) -> Any:
-    """Zeros as the operator returns them: in place, with empty statistics of a norm, or by themselves."""
-    if operator_of(function).writes:
-        return first.zero_()
-    zeros = first.new_zeros(shape)
-    returned = len(function._schema.returns)
-    return zeros if returned == 1 else (zeros, *(first.new_zeros(0) for _ in range(returned - 1)))
+def _zeros(operator: Operator, first: torch.Tensor, shape: tuple[int, ...]) -> Any:
+    """Zeros laid out as the operator does it; a norm's statistics, returned beside, are empty."""
+    zeros = torch.zeros_like(first) if shape == first.shape else first.new_zeros(shape)
+    return zeros if operator.returns == 1 else (zeros, *(first.new_zeros(0) for _ in range(operator.returns - 1)))
 
 
 def _shape(function: Any, args: tuple[Any, ...]) -> tuple[int, ...] | None:

@@ -61,17 +61,17 @@ class Snapshot:
         while left:
             value = left.pop()
             kind: Any = type(value)
-            if kind in _ATOMS or id(value) in seen:
+            if id(value) in seen:
                 continue
             seen.add(id(value))
             if kind in _MAPPINGS:
                 self._containers.append((value, dict(value)))
-                left += value.values()
+                left += [v for v in value.values() if type(v) not in _ATOMS]
             elif kind in _SEQUENCES:
                 self._containers.append((value, list(value)))
-                left += value
+                left += [v for v in value if type(v) not in _ATOMS]
             elif isinstance(value, tuple):
-                left += value
+                left += [v for v in value if type(v) not in _ATOMS]
             elif isinstance(value, torch.Tensor):
                 self._take_tensor(value)
             elif isinstance(value, nn.Module) or is_plain_kind(kind):
@@ -96,6 +96,8 @@ class Snapshot:
     def restore(self) -> None:
         """Put everything back, as often as it takes: the same objects with their old content."""
         for container, content in self._containers:
+            if not container and not content:
+                continue
             container.clear()
             (container.extend if isinstance(container, (list, deque)) else container.update)(content)
         for parameter, data, requires_grad, grad in self._parameters:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -30,9 +29,6 @@ from deploy_prune.graph.sizes import observe
 from deploy_prune.graph.skipping import MadeUp
 from deploy_prune.graph.snapshot import Snapshot
 from deploy_prune.graph.values import OUTPUT, Facts, Place, Value
-
-Mark = tuple[int, tuple[int, ...], Counter[str]]
-"""Numbers of known calls and of facts of each kind, and the unknown operators."""
 
 
 class Tracer:
@@ -76,19 +72,16 @@ class Tracer:
             stack.enter_context(_Functions(self))
             yield
 
-    def mark(self) -> Mark:
-        """What has been said so far, for :meth:`roll_back`."""
-        lengths = tuple(len(facts) for facts in self.facts.lists())
-        return len(self.known_calls), lengths, self.facts.unknown.copy()
+    def mark(self) -> list[int]:
+        """How many known calls and facts of each kind there are now, for :meth:`roll_back`."""
+        return [len(self.known_calls), *map(len, self.facts.lists())]
 
-    def roll_back(self, mark: Mark) -> None:
+    def roll_back(self, mark: Sequence[int]) -> None:
         """Forget what was said since ``mark``."""
-        calls, lengths, unknown = mark
-        for facts, length in zip(self.facts.lists(), lengths, strict=True):
+        for facts, length in zip(self.facts.lists(), mark[1:], strict=True):
             del facts[length:]
-        while len(self.known_calls) > calls:
+        while len(self.known_calls) > mark[0]:
             self.known_calls.popitem()
-        self.facts.unknown = unknown.copy()
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if id(module) in self.modules:
@@ -146,7 +139,9 @@ class Tracer:
         """An operator's argument with its value for each tensor, also inside lists; lists become tuples."""
         if isinstance(argument, torch.Tensor):
             return self.value_of(argument)
-        return tuple(map(self.abstract, argument)) if isinstance(argument, (list, tuple)) else argument
+        if not isinstance(argument, (list, tuple)):
+            return argument
+        return tuple([a if type(a) in _NUMBERS else self.abstract(a) for a in argument])
 
     def set_value(self, tensor: torch.Tensor, value: Value) -> None:
         """Remember the abstract value of a tensor for as long as it lives."""
@@ -225,6 +220,9 @@ def _is_tracked(argument: Any) -> bool:
     if isinstance(argument, tuple):
         return any(map(_is_tracked, argument))
     return isinstance(argument, Value) and argument.tracked
+
+
+_NUMBERS = frozenset({int, float, bool, type(None)})
 
 
 def _tensors(result: Any) -> list[torch.Tensor]:

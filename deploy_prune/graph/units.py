@@ -8,6 +8,7 @@ holds it is.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -85,7 +86,7 @@ class Units:
     @property
     def unknown(self) -> dict[str, int]:
         """Operators without a rule and how often they ran."""
-        return dict(self.facts.unknown)
+        return dict(Counter(self.facts.unknown))
 
     def group(self, name: str) -> UnitGroup:
         """The group of this name."""

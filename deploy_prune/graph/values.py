@@ -11,7 +11,6 @@ Operator rules turn the values that enter an operator into the values that leave
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -179,14 +178,14 @@ class Facts:
         self.positions: list[Positions] = []
         self.equations: list[SizeEquation] = []
         self.comparisons: list[Comparison] = []
-        self.unknown: Counter[str] = Counter()
+        self.unknown: list[str] = []
         self.reached: set[str] = set()
         self._locate = locate or (lambda: Place("", "", ""))
 
     def lists(self) -> tuple[list[Any], ...]:
         """Everything that rules append to."""
         return (self.unified, self.frozen, self.boxes, self.projections, self.layouts, self.positions,
-                self.equations, self.comparisons)  # fmt: skip
+                self.equations, self.comparisons, self.unknown)  # fmt: skip
 
     def fresh(self, shape: int | Sequence[int]) -> Atoms:
         """New atoms in an array of ``shape``."""
@@ -259,7 +258,7 @@ class Facts:
 
     def unknown_operator(self, name: str, values: Iterable[Value]) -> None:
         """An operator without a rule: freeze all that enters it and remember its name."""
-        self.unknown[name] += 1
+        self.unknown.append(name)
         self.freeze_values(values, f"operator {name} has no rule")
 
 

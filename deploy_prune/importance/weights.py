@@ -69,7 +69,10 @@ PIECE = 1 << 20  # elements: new memory for as many weights as a large layer has
 def _sums(worth: Callable[..., torch.Tensor], axis: int, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     """Sums of ``worth(*tensors)`` over all axes but one, piece by piece."""
     others = [a for a in range(tensors[0].ndim) if a != axis]
-    rows = max(1, PIECE * len(tensors[0]) // max(tensors[0].numel(), 1))
+    if tensors[0].numel() <= PIECE:
+        values = worth(*map(widened, tensors))
+        return values.sum(others) if others else values
+    rows = max(1, PIECE * len(tensors[0]) // tensors[0].numel())
     pieces = zip(*(tensor.split(rows) for tensor in tensors), strict=True)
     worths = (worth(*map(widened, piece)) for piece in pieces)
     sums = [values.sum(others) if others else values for values in worths]
@@ -89,7 +92,7 @@ def unit_rows(tensor: torch.Tensor, axis: int, indices: torch.Tensor) -> torch.T
 
 def widened(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in single precision at least, so that sums of halves neither overflow nor stall."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    return tensor if tensor.dtype == torch.float32 else tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def input_axis(module: nn.Module) -> int:

@@ -138,19 +138,21 @@ class DependencyGraph(LayerFunctions):
             kinds: ``channels``, ``heads`` or both.
         """
         ignored = self.ignored_modules([*ignored_layers, *self._ignored_layers])
+        wanted = None if root_module_types is None else tuple(root_module_types)
         for unit_group in self.units.groups:
-            sides = [self.dependency((s.parameter, s.axis)) for s in unit_group.slices]
-            names = {s.parameter for s in unit_group.slices}
-            if unit_group.kind not in kinds or names & self._ignored_params:
+            if unit_group.kind not in kinds or {s.parameter for s in unit_group.slices} & self._ignored_params:
                 continue
             if not self.progress.group(unit_group.name).width:  # it went with its branch
                 continue
-            if any(d.out and d.target.module in ignored for d in sides):
-                continue
-            if root_module_types is None:
+            if not ignored and wanted is None:
                 yield self.group(unit_group.name)
                 continue
-            wanted = tuple(root_module_types)
+            sides = [self.dependency((s.parameter, s.axis)) for s in unit_group.slices]
+            if any(d.out and d.target.module in ignored for d in sides):
+                continue
+            if wanted is None:
+                yield self.group(unit_group.name)
+                continue
             roots = [k for k, d in enumerate(sides) if d.out and isinstance(d.target.module, wanted)]
             if roots:
                 root = unit_group.slices[roots[0]]

@@ -203,10 +203,11 @@ class Progress:
             self._gone[name] |= mask
         self._now.clear()
         self._architecture = architecture_hash(model)
+        alive: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}  # the axes of a group mostly keep the same indices
         for cut in dense.cuts:
-            alive = np.zeros(cut.size, bool)
-            alive[list(cut.kept)] = True
-            self._alive[cut.parameter, cut.axis] = alive
+            if (cut.size, cut.kept) not in alive:
+                alive[cut.size, cut.kept] = np.isin(np.arange(cut.size), cut.kept)
+            self._alive[cut.parameter, cut.axis] = alive[cut.size, cut.kept]
 
 
 def _by_row(hit: np.ndarray, row: np.ndarray, rows: int) -> np.ndarray:

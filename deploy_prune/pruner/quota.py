@@ -35,8 +35,8 @@ class Candidate:
         """Units that it has now."""
         return len(self.scores)
 
-    def portions(self) -> list[tuple[float, int]]:
-        """What it can give, one portion after the other: mean score and number of units, scores ascending.
+    def portions(self) -> tuple[np.ndarray, np.ndarray]:
+        """What it can give, one portion after the other: mean scores, ascending, and numbers of units.
 
         The first brings the width to a multiple of ``round_to``, the others are ``round_to`` units each.
         """
@@ -45,11 +45,11 @@ class Candidate:
         widths = range(width // self.round_to * self.round_to, stays - 1, -self.round_to)
         gone = [0, *(width - w for w in widths if w < width)]
         if len(gone) == 1:
-            return []
+            return np.empty(0), np.empty(0, np.int64)
         sizes = np.diff(gone)
         means = np.add.reduceat(self.scores[: gone[-1]].double().numpy(), gone[:-1]) / sizes
         # Rounding must not let a later portion go before an earlier one.
-        return list(zip(np.maximum.accumulate(means).tolist(), sizes.tolist(), strict=True))
+        return np.maximum.accumulate(means), sizes
 
 
 def kept_width(dense: int, ratio: float) -> int:
@@ -68,13 +68,16 @@ def share_out(scope: Sequence[Candidate], ratio: float) -> dict[str, int]:
     The least important portions go first, whichever group they are of, until the total is met; with ``round_to`` the
     total is met to within half a portion. Groups that lose nothing are left out.
     """
+    if not scope:
+        return {}
     dense = sum(c.dense for c in scope)
     wanted = sum(c.width for c in scope) - kept_width(dense, ratio)
-    portions = [(score, k, size) for k, c in enumerate(scope) for score, size in c.portions()]
-    given = dict.fromkeys((c.name for c in scope), 0)
-    for _, k, size in sorted(portions, key=lambda portion: portion[0]):
-        if wanted <= 0 or size - wanted > wanted:
-            break
-        given[scope[k].name] += size
-        wanted -= size
-    return {name: count for name, count in given.items() if count}
+    portions = [c.portions() for c in scope]
+    scores = np.concatenate([means for means, _ in portions])
+    order = np.argsort(scores, kind="stable")
+    sizes = np.concatenate([sizes for _, sizes in portions])[order]
+    owner = np.repeat(np.arange(len(scope)), [len(means) for means, _ in portions])[order]
+    left = wanted - (np.cumsum(sizes) - sizes)  # before each portion
+    goes = np.logical_and.accumulate((left > 0) & (sizes - left <= left))
+    given = np.bincount(owner[goes], sizes[goes], len(scope)).astype(int).tolist()
+    return {c.name: count for c, count in zip(scope, given, strict=True) if count}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from deploy_prune.graph.rules.crossing import joint_axes, maximal, tie_shared
+from deploy_prune.graph.rules.crossing import crosses, joint_axes, maximal, tie_shared
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.rules.zeros import Flags, all_zero, keeps_zero
 from deploy_prune.graph.values import Block, Facts, Value
@@ -53,7 +53,13 @@ def combine(
     facts: Facts, values: Sequence[Value], shape: tuple[int, ...], zero: Callable[[Flags], bool] = all_zero
 ) -> Value:
     """Value of an element-wise operator on ``values`` broadcast to ``shape``; ``zero`` tells where it keeps zeros."""
-    aligned = [v.moved(shape, {a: a + len(shape) - v.ndim for a in range(v.ndim)}) for v in values]
+    if len(values) == 1 and values[0].shape == shape and not crosses(values[0]):
+        return _alone(values[0], zero)
+    # the axes of an operand that has as many are where they were
+    aligned = [
+        v if v.ndim == len(shape) else v.moved(shape, {a: a + len(shape) - v.ndim for a in range(v.ndim)})
+        for v in values
+    ]
     sizes = [(1,) * (len(shape) - v.ndim) + v.shape for v in values]
     blocks = []
     for axes in joint_axes([b.axes for v in aligned for b in v.blocks]):
@@ -69,6 +75,16 @@ def combine(
         if _stays(facts, whole, parts, sizes):
             blocks.append(replace(whole, zero=kept, square=False))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
+
+
+def _alone(value: Value, zero: Callable[[Flags], bool]) -> Value:
+    """The same value, but for what the operator does to zeros."""
+    blocks = []
+    for block in value.blocks:
+        kept = zero([block.zero])
+        same = kept == block.zero and not block.square
+        blocks.append(block if same else replace(block, zero=kept, square=False))
+    return value if tuple(blocks) == value.blocks and value.numbers is None else Value(value.shape, tuple(blocks))
 
 
 def _crossing(

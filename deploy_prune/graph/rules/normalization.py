@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from deploy_prune.graph.rules.crossing import crosses
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import collapse, keep_extent
 from deploy_prune.graph.rules.table import Call, rule
@@ -19,18 +20,20 @@ def _like(call: Call, first: Value) -> list[Value]:
 
 def _affine(facts: Facts, data: Value, statistics: list[Any], weight: Any, bias: Any) -> Value:
     """``(data - mean) / std * weight + bias``, all laid along axis 1 of the data."""
-    after = data.ndim - 2
-
-    def along_channels(vector: Any) -> list[Value]:
-        if not isinstance(vector, Value):
-            return []
-        return [vector.moved((*vector.shape, *[1] * after), {a: a for a in range(vector.ndim)})]
-
-    centred = [data, *(v for s in statistics for v in along_channels(s))]
-    result = combine(facts, centred, data.shape, all_zero) if len(centred) > 1 else data
-    for vector, keeps in ((weight, any_zero), (bias, all_zero)):
-        if isinstance(vector, Value):
-            result = combine(facts, [result, *along_channels(vector)], data.shape, keeps)
+    steps = [*((s, all_zero) for s in statistics), (weight, any_zero), (bias, all_zero)]
+    vectors = [(v, keeps) for v, keeps in steps if isinstance(v, Value)]
+    channels = data.block_at(1)
+    if channels is not None and channels.axes == (1,) and all(v.tracked for v, _ in vectors) and not crosses(data):
+        zero = channels.zero
+        for vector, keeps in vectors:
+            facts.unify(channels.atoms, vector.blocks[0].atoms)
+            zero = keeps([zero, vector.blocks[0].zero])
+        blocks = (replace(b, zero=zero if b is channels else b.zero, square=False) for b in data.blocks)
+        return Value(data.shape, tuple(blocks))
+    result = data
+    for vector, keeps in vectors:
+        beside = vector.moved((*vector.shape, *[1] * (data.ndim - 2)), {a: a for a in range(vector.ndim)})
+        result = combine(facts, [result, beside], data.shape, keeps)
     return result
 
 
