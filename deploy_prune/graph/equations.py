@@ -118,11 +118,8 @@ def untrue_sizes(
 ) -> list[Frozen]:
     """Freeze the components whose removal would change the two sides of a size equation by different amounts.
 
-    Attributes take up the difference where an equation names one that no other equation determines. A size that is
-    another already (the last piece of an uneven split) is not followed.
+    Attributes take up the difference where an equation names one that no other equation determines.
     """
-    broken = [e for e in equations if not _holds(e, values)]
-    equations = [e for e in equations if e not in broken]
     changes = _Changes(equations, labels, values)
     open_equations = [e for e in equations if not isinstance(e.expression, int)]
     waiting = open_equations
@@ -133,7 +130,7 @@ def untrue_sizes(
         waiting = left
     for attribute in attributes_of(open_equations) - changes.known.keys():
         changes.known[attribute] = np.zeros(changes.count)
-    found = [Frozen(e.atoms.ravel(), "has another size than the code gives", e.place) for e in broken]
+    found = []
     for equation in open_equations:
         expected = changes.of(equation.expression)
         change = changes.of_axis(equation.atoms, equation.axis)
@@ -142,11 +139,6 @@ def untrue_sizes(
             why = "would make a size that the code computes untrue"
             found.append(Frozen(np.flatnonzero(np.isin(labels, hit)), why, equation.place))
     return found
-
-
-def _holds(equation: SizeEquation, values: Mapping[Attribute, int]) -> bool:
-    given = evaluate(equation.expression, values, lambda size: size.atoms.shape[size.axis])
-    return given == equation.atoms.shape[equation.axis]
 
 
 def _sizes_in(expression: Expression) -> Iterator[AxisSize]:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from deploy_prune.graph.attributes import Attribute, AxisSize
+from deploy_prune.graph.attributes import AxisSize
 from deploy_prune.graph.boxes import last_free_axis
-from deploy_prune.graph.equations import tie_equal_sizes, untrue_sizes
+from deploy_prune.graph.equations import tie_equal_sizes
 from deploy_prune.graph.values import Place, SizeEquation
 
 PLACE = Place("m", "view", "m.py:1")
@@ -41,10 +41,3 @@ def test_parts_go_index_by_index_where_that_is_as_fine():
 
 def test_parts_of_different_sizes_go_index_by_index():
     assert ties([0, 1, 2], [3, 4, 5], [0, 0, 1, 2, 3, 4]) == {(0, 3), (1, 4), (2, 5)}
-
-
-def test_a_size_that_is_another_already_freezes():
-    width = Attribute("m", ("width",))
-    pieces = [SizeEquation(np.arange(3), 0, width, PLACE), SizeEquation(np.arange(3, 5), 0, width, PLACE)]
-    (frozen,) = untrue_sizes(pieces, np.arange(5), {width: 3})
-    assert frozen.atoms.tolist() == [3, 4] and frozen.reason == "has another size than the code gives"

@@ -132,7 +132,25 @@ class ClippedLayers(Tokens):
         return self.narrow(x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6))
 
 
+class ScalesOfHeads(nn.Module):
+    """Linear attention whose further heads are convolved from the first, with a row of ones (EfficientViT)."""
+
+    def __init__(self):
+        super().__init__()
+        self.dim, self.qkv, self.out = 4, nn.Conv2d(16, 24, 1), nn.Conv2d(16, 16, 1)
+        self.more = nn.Sequential(nn.Conv2d(24, 24, 3, padding=1, groups=24), nn.Conv2d(24, 24, 1, groups=6))
+
+    def forward(self, x):
+        b, _, h, w = x.shape
+        qkv = self.qkv(x)
+        qkv = torch.cat([qkv, self.more(qkv)], 1).reshape(b, -1, 3 * self.dim, h * w).transpose(-1, -2)
+        q, k, v = qkv.chunk(3, -1)
+        y = F.relu(q) @ (F.relu(k).transpose(-1, -2) @ F.pad(v, (0, 1), value=1.0))
+        y = y[..., :-1] / (y[..., -1:] + 1e-3)
+        return x + self.out(y.transpose(-1, -2).reshape(b, -1, h, w))
+
+
 BODIES = (
     CrossCovariance, CrossCovarianceInOneOperator, ChannelGroups, FreeQueries, FactorisedAttention,
-    FactorisedWithFreeValues, HeadsInnermost, MaskedAttention, BareNorms, ClippedLayers,
+    FactorisedWithFreeValues, HeadsInnermost, MaskedAttention, BareNorms, ClippedLayers, ScalesOfHeads,
 )  # fmt: skip

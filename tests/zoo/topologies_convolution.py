@@ -250,8 +250,22 @@ class CoordinateChannels(nn.Module):
         return self.b(torch.cat([x, torch.stack([xs, ys]).expand(x.shape[0], -1, -1, -1)], 1))
 
 
+class LevelsMixed(nn.Module):
+    """Pooled features of three levels mixed by a convolution that has levels for channels (CoaT)."""
+
+    def __init__(self):
+        super().__init__()
+        self.levels = nn.ModuleList(conv(16, 20) for _ in range(3))
+        self.mix, self.out = nn.Conv1d(3, 1, 1), nn.Conv1d(20, 16, 1)
+
+    def forward(self, x):
+        pooled = torch.stack([level(x).mean((2, 3)) for level in self.levels], 1)
+        return x * self.out(self.mix(pooled).transpose(1, 2))[..., None]
+
+
 BODIES = (
     Residual, Concat, CascadedConcat, ChunkWithSplit, UnequalSplit, LiteralSplit, Grouped, DepthMultiplier, Transposed,
     SqueezeExcite, CalledTwice, TiedWeights, Branching, OneDimensional, ThreeDimensional, RepVgg,
     ParametersUsedDirectly, GatedHalves, Deformable, PaddedChannels, CoordinateChannels,
+    LevelsMixed,
 )  # fmt: skip

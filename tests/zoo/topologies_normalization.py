@@ -197,8 +197,26 @@ class PerChannelActivations(nn.Module):
         return self.b(self.scale * F.rrelu(self.act(self.a(x)), 0.2, 0.2) ** 2 + self.bias)
 
 
+class ProductsBetweenNorms(nn.Module):
+    """Each block squares its input's size, and only the norms' statistics keep that in bounds."""
+
+    def __init__(self):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(16) for _ in range(12))
+        self.a = nn.ModuleList(nn.Linear(16, 16) for _ in range(12))
+        self.b = nn.ModuleList(nn.Linear(16, 16) for _ in range(12))
+
+    def forward(self, x):
+        x = F.avg_pool2d(x, 4).permute(0, 2, 3, 1)
+        for norm, a, b in zip(self.norms, self.a, self.b, strict=True):
+            y = 20 * norm(x)
+            x = x + a(y) * b(y)
+        return x.permute(0, 3, 1, 2)
+
+
 BODIES = (
     GroupNorms, LayerScale, GroupNormAfterConcat, ChannelsFirstLayerNorm, RootMeanSquare, WeightNorm, SpectralNorm,
     UnitLength, VarianceNorm, Lengths, ResponseNorm, FrozenBatchNorm, InstanceNorms, WeightStandardised,
     PerChannelActivations,
+    ProductsBetweenNorms,
 )  # fmt: skip

@@ -260,8 +260,23 @@ class RepeatedChannels(nn.Module):
         return self.out(x.repeat_interleave(2, 1))
 
 
+class UnevenPieces(nn.Module):
+    """Pieces of 7, 7 and 6 channels, each added to the next (EdgeNeXt)."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.out = conv(16, 20), conv(20, 16)
+        self.first, self.second = (nn.Conv2d(7, 7, 3, padding=1, groups=7) for _ in range(2))
+
+    def forward(self, x):
+        a, b, c = self.a(x).chunk(3, 1)
+        a = self.first(a)
+        return self.out(torch.cat([a, self.second(a + b), c], 1))
+
+
 BODIES = (
     Shuffle, PixelShuffle, Flatten, Rearranged, ShuffleModule, PixelUnshuffle, SpaceToDepth, FlattenChannelsLast,
     GroupStatistics, SplitAttention, SelectiveKernels, SoftmaxGate, WindowPartition, UnfoldedPatches,
     InterleavedPairs, ComplexPairs, SeparateHalves, SeparateThirds, StackAndUnbind, RepeatedChannels,
+    UnevenPieces,
 )  # fmt: skip

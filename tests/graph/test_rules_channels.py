@@ -1,0 +1,28 @@
+"""Micro models in which nothing but the image's channels and the classes must stay."""
+
+import pytest
+import torch
+from zoo.topologies import build
+
+from deploy_prune.pruner import DependencyGraph
+
+IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+FREE = {
+    "CrossCovariance": {"stem.0": 4, "body.up": 24},
+    "CrossCovarianceInOneOperator": {"stem.0": 4, "body.up": 24},
+    "ChannelGroups": {"stem.0": 16, "body.up": 24, "body.qkv": 4},
+    "FreeQueries": {"stem.0": 16, "body.up": 24, "body.q": 6, "body.q:heads": 4},
+    "FactorisedAttention": {"stem.0": 4, "stem.0:heads": 4, "body.up": 24},
+    "FactorisedWithFreeValues": {"stem.0": 16, "body.up": 24, "body.q": 4, "body.v": 6, "body.q:heads": 4},
+    "HeadsInnermost": {"stem.0": 4, "stem.0:heads": 4, "body.up": 24},
+    "BareNorms": {"stem.0": 16, "body.up": 24, "body.wide": 24},
+    "ScalesOfHeads": {"stem.0": 16, "body.qkv": 4},
+    "ProductsBetweenNorms": {"stem.0": 16},
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_only_what_must_stay_stays(name):
+    units = DependencyGraph().build_dependency(build(name), IMAGES).units
+    assert {g.name: g.width for g in units.groups} == FREE[name]
+    assert {(g.name, g.width) for g in units.frozen} == {("stem.0", 3), ("head", 5)}
