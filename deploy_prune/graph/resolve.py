@@ -72,10 +72,11 @@ def resolve(facts: Facts, values: Mapping[Attribute, int]) -> Resolved:
     equations = distinct(facts.equations)
     either = any(len(free_axes(b)) > 1 for b in boxes)
     columns = _components(facts, equations, boxes, last_free_axis, values, frozen)
+    untied = not (boxes or facts.projections or equations)  # then columns are the finest already
     return Resolved(
         columns=columns,
         rows=_components(facts, equations, boxes, first_free_axis, values, frozen) if either else None,
-        cells=_cells(facts, columns.labels),
+        cells=columns.labels if untied else _cells(facts, columns.labels),
         boxes=tuple(boxes),
     )
 

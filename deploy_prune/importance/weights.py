@@ -56,11 +56,14 @@ def unit_sums(
         tensors: a parameter and what else is shaped like it.
     """
     flat = indices.flatten().to(tensors[0].device)
-    whole = len(flat) == tensors[0].shape[axis]
-    # Picking slices costs a copy, and one across memory where they are columns: a whole axis is summed as it lies.
-    picked = tensors if whole else [tensor.index_select(axis, flat) for tensor in tensors]
-    sums = _sums(worth, axis, [tensor.detach() for tensor in picked])
-    return (sums[flat] if whole else sums).view(indices.shape).sum(-1)
+    first, last = map(int, flat.aminmax())
+    extent = last + 1 - first
+    # Picking slices costs a copy, and one across memory where they are columns: a run of them is summed as it lies.
+    if extent < 2 * len(flat):
+        sums = _sums(worth, axis, [tensor.detach().narrow(axis, first, extent) for tensor in tensors])[flat - first]
+    else:
+        sums = _sums(worth, axis, [tensor.detach().index_select(axis, flat) for tensor in tensors])
+    return sums.view(indices.shape).sum(-1)
 
 
 PIECE = 1 << 20  # elements: new memory for as many weights as a large layer has costs more than the arithmetic
