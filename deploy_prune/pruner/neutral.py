@@ -2,8 +2,8 @@
 
 Dropout, the statistics of norms, and scales such as ``1 / sqrt(head_dim)`` change with the width by definition, not by
 mistake. A run of the masked original *records* the widths that it computes with; the same run of the pruned model then
-*replays* them. Layer and group norms are compared without statistics in both: one recorded number
-scales a whole tensor.
+*replays* them. Layer and group norms are compared without statistics in both: one recorded number scales the whole
+tensor instead, without which products of deep layers would overflow.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ _CHOOSING = {"topk": 2, "sort": 1, "argsort": 1, "argmax": 1, "argmin": 1, "nms"
 
 
 class _Operators(TorchDispatchMode):
-    """Dropout keeps everything, norms scale and shift without statistics, means divide by the dense width.
+    """Dropout keeps everything, norms know no statistics but one recorded scale, means divide by the dense width.
 
     Choices between scores (which boxes survive) are the recorded run's.
     """
@@ -270,7 +270,7 @@ def _magnitude(data: torch.Tensor) -> float:
 
 
 def _affine(name: str, args: Any, statistics: Any, magnitude: float) -> Any:
-    """What a norm does after its statistics; one number for the whole tensor keeps deep networks from overflowing."""
+    """What a norm does, with one number for the whole tensor in place of its statistics."""
     if name == "native_layer_norm":
         data, weight, bias = args[0], args[2], args[3]
         shape = tuple(args[1])
