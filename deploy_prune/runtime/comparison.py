@@ -85,9 +85,9 @@ def estimate_ratio(pairs: Sequence[Sequence[float]]) -> tuple[float, float, floa
 
     Rounds of one pair of workers share what makes these two processes faster or slower for as long as they live, so
     they are no independent samples; pairs are. Each pair counts once, by the median of its rounds: the ratio is the
-    geometric mean of these, the interval Student's t interval of their logarithms. Resampling all rounds instead gives
-    intervals that hold the truth in 84 to 87 % of simulated comparisons with equal spread between and within pairs,
-    resampling 3 or 6 pairs in 71 or 85 %, this in 95 % (``benchmarks/null_coverage.py`` does it on a machine).
+    geometric mean of these, the interval Student's t interval of their logarithms. In simulated comparisons this holds
+    the truth in 94 to 96 % of the cases, resampling all rounds of 3 or 6 pairs in 84 or 86 %, the pairs in 74 or
+    86 % (``benchmarks/null_coverage.py``, which also does it on a machine).
     """
     logarithms = np.log([np.median(ratios) for ratios in pairs])
     middle = float(logarithms.mean())

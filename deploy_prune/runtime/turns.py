@@ -9,7 +9,7 @@ What keeps the ratio steady on a machine that others use, each found by comparin
   can differ by more than the models do (17 % for seconds on end, where the physical neighbour was busy);
 - workers are started afresh several times: where a process's memory happens to lie makes it up to 2 % slower
   or faster for as long as it lives;
-- each model is started first in every other pair: with OpenVINO the first was slower by 0.5 % on average.
+- each model is started first in every other pair, so that being first cannot count.
 
 With these, 20 comparisons of YOLOv8n (160 and 320 pixels) with itself, on 2 cores with several other busy
 processes, gave ratios with a standard deviation of 0.6 and 0.5 %, none further than 1.3 % from 1. With one
