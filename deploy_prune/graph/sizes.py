@@ -125,7 +125,9 @@ def _split(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], result: 
     sizes: Any = args[1] if len(args) > 1 else named
     dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
     for k, piece in enumerate(result):
-        _equate(facts, value_of(piece), [sizes if isinstance(sizes, int) else sizes[k]], first=dim % piece.ndim)
+        size = sizes if isinstance(sizes, int) else sizes[k]
+        lacking = int(size) - piece.shape[dim]  # the last of pieces of one size may be shorter
+        _equate(facts, value_of(piece), [size - lacking if lacking else size], first=dim % piece.ndim)
 
 
 def _getitem(facts: Facts, value: Value, index: Any) -> None:

@@ -15,10 +15,12 @@ import torch
 from deploy_prune.graph.operators import Operator, operator_of
 
 _READING = frozenset("numpy tolist __array__ __dlpack__ data_ptr untyped_storage".split())
-_ELEMENTWISE = frozenset("""
+_ELEMENTWISE = frozenset(
+    """
     relu silu gelu sigmoid hardswish hardsigmoid hardtanh tanh leaky_relu elu mish softplus clamp add sub mul div
     native_batch_norm native_layer_norm native_group_norm _softmax
-""".split())
+""".split()
+)
 
 
 class NumbersAskedError(Exception):

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -55,6 +56,7 @@ class Tracer:
         self.many_sided = {k for k in set(map(type, model.modules())) if any(n.startswith("forward_") for n in dir(k))}
         self.tensors = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
         self.numbers = {n: b.detach().cpu().numpy() for n, b in model.named_buffers() if _holds_positions(b)}
+        self.numbers |= {n: np.asarray(b.item()) for n, b in model.named_buffers() if _is_bound(b)}
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -161,6 +163,8 @@ class Tracer:
             self.viewed.update(t.untyped_storage()._cdata for t in outputs)
         elif self.viewed and not operator.writes:  # the memory of a tensor that is gone serves another one
             self.viewed.difference_update(t.untyped_storage()._cdata for t in outputs)
+        if operator.name == "scalar_tensor":  # a plain number among an operator's tensors
+            self.set_value(result, Value((), numbers=np.asarray(given[0])))
         if not any(map(_is_tracked, (*given, *named.values()))):
             return
         self.operator = operator.name
@@ -214,6 +218,10 @@ class Tracer:
 
 def _holds_positions(buffer: torch.Tensor) -> bool:
     return buffer.ndim == 1 and buffer.dtype in (torch.int64, torch.int32)
+
+
+def _is_bound(buffer: torch.Tensor) -> bool:
+    return buffer.ndim == 0 and buffer.is_floating_point() and not buffer.is_meta
 
 
 def _is_tracked(argument: Any) -> bool:

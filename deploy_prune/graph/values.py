@@ -59,7 +59,10 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """Abstract value of a tensor: its shape and disjoint blocks; of a buffer of positions, its ``numbers`` too."""
+    """Abstract value of a tensor: its shape and blocks; of a buffer of positions or of one number, its ``numbers`` too.
+
+    Blocks may share axes (:mod:`deploy_prune.graph.rules.crossing`).
+    """
 
     shape: tuple[int, ...]
     blocks: tuple[Block, ...] = ()

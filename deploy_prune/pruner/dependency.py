@@ -14,7 +14,8 @@ from deploy_prune.graph.grouping import Axis
 from deploy_prune.graph.trace import Trace, trace
 from deploy_prune.graph.units import FrozenGroup, Units, find_units
 from deploy_prune.pruner.branches import Branch, find_branches
-from deploy_prune.pruner.group import Dependency, Group, Node, is_out_axis
+from deploy_prune.pruner.group import Group
+from deploy_prune.pruner.node import Dependency, Node, is_out_axis, modules_named
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.progress import Masks, Progress
 from deploy_prune.pruner.pruning_func import BasePruningFunc
@@ -137,17 +138,15 @@ class DependencyGraph(LayerFunctions):
             root_module_types: only groups with an output of such a layer, which becomes the root; default: all.
             kinds: ``channels``, ``heads`` or both.
         """
-        ignored = self.ignored_modules([*ignored_layers, *self._ignored_layers])
+        ignored = modules_named(self._names, [*ignored_layers, *self._ignored_layers])
         wanted = None if root_module_types is None else tuple(root_module_types)
         for unit_group in self.units.groups:
             if unit_group.kind not in kinds or {s.parameter for s in unit_group.slices} & self._ignored_params:
                 continue
             if not self.progress.group(unit_group.name).width:  # it went with its branch
                 continue
-            if not ignored and wanted is None:
-                yield self.group(unit_group.name)
-                continue
-            sides = [self.dependency((s.parameter, s.axis)) for s in unit_group.slices]
+            asked = ignored or wanted is not None
+            sides = [self.dependency((s.parameter, s.axis)) for s in unit_group.slices] if asked else []
             if any(d.out and d.target.module in ignored for d in sides):
                 continue
             if wanted is None:
@@ -157,13 +156,6 @@ class DependencyGraph(LayerFunctions):
             if roots:
                 root = unit_group.slices[roots[0]]
                 yield Group(self, self.group(unit_group.name).masks, (root.parameter, root.axis))
-
-    def ignored_modules(self, ignored: Iterable[Any]) -> set[nn.Module]:
-        """The modules that a list of layers and types of layers names, with all modules inside."""
-        listed = list(ignored)
-        kinds = tuple(i for i in listed if isinstance(i, type))
-        named = {i for i in listed if isinstance(i, nn.Module)}
-        return {m for layer in self._names if layer in named or isinstance(layer, kinds) for m in layer.modules()}
 
     def get_pruning_group(self, module: Any, pruning_fn: Any = None, idxs: Iterable[int] | int = ()) -> Group:
         """The group that removes channels ``idxs`` of a layer.

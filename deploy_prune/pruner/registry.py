@@ -16,7 +16,7 @@ from deploy_prune.pruner.function import (
     prune_parameter_out_channels,
     pruner_of,
 )
-from deploy_prune.pruner.group import Node, is_out_axis
+from deploy_prune.pruner.node import Node, is_out_axis
 from deploy_prune.pruner.plan import AxisCut, Plan, architecture_hash
 from deploy_prune.pruner.pruning_func import BasePruningFunc
 from deploy_prune.pruner.surgery import apply_plan

@@ -14,6 +14,7 @@ from torch import nn
 from deploy_prune.graph.calling import Inputs
 from deploy_prune.importance.weights import Slice, weights_of
 from deploy_prune.pruner.group import Group
+from deploy_prune.pruner.node import modules_named
 from deploy_prune.pruner.pruners import BasePruner
 from deploy_prune.pruner.ranking import Criterion, unit_scores
 
@@ -45,7 +46,7 @@ class BNScalePruner(BasePruner):
         if self.group_lasso:
             self._lasso(strength)
             return
-        ignored = self.DG.ignored_modules(self.ignored_layers)
+        ignored = modules_named(self.model.modules(), self.ignored_layers)
         for module in model.modules():
             scale = module.weight if isinstance(module, nn.modules.batchnorm._BatchNorm) else None
             if scale is not None and scale.grad is not None and module not in ignored:

@@ -14,6 +14,7 @@ from deploy_prune.importance import Importance, MagnitudeImportance
 from deploy_prune.latency.widths import useful_widths
 from deploy_prune.pruner.branches import innermost
 from deploy_prune.pruner.dependency import DependencyGraph
+from deploy_prune.pruner.node import modules_named
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.ranking import Ranking, rank
 from deploy_prune.pruner.surgery import apply_plan
@@ -111,7 +112,7 @@ def _branches(
     graph: DependencyGraph, ranking: Mapping[str, Any], ignored_layers: list[nn.Module]
 ) -> dict[str, tuple[str, ...]]:
     """The smallest branches that hold groups, all of them ranked, and no ignored layer; with these groups."""
-    ignored = graph.ignored_modules(ignored_layers)
+    ignored = modules_named(graph.model.modules(), ignored_layers)
     found = {}
     for branch in innermost(graph.find_branches()):
         groups = tuple(g for g in branch.groups if graph.units.group(g).kind == "channels")

@@ -274,9 +274,21 @@ class UnevenPieces(nn.Module):
         return self.out(torch.cat([a, self.second(a + b), c], 1))
 
 
+class UnevenByAttribute(nn.Module):
+    """The same pieces by a width that the module holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.width, self.a, self.out = 7, conv(16, 20), conv(20, 16)
+
+    def forward(self, x):
+        a, b, c = self.a(x).split(self.width, 1)
+        return self.out(torch.cat([a * b, b, c], 1))
+
+
 BODIES = (
     Shuffle, PixelShuffle, Flatten, Rearranged, ShuffleModule, PixelUnshuffle, SpaceToDepth, FlattenChannelsLast,
     GroupStatistics, SplitAttention, SelectiveKernels, SoftmaxGate, WindowPartition, UnfoldedPatches,
     InterleavedPairs, ComplexPairs, SeparateHalves, SeparateThirds, StackAndUnbind, RepeatedChannels,
-    UnevenPieces,
+    UnevenPieces, UnevenByAttribute,
 )  # fmt: skip
