@@ -8,7 +8,7 @@ to JSON after each model.
 
     python benchmarks/build_speed.py [--rounds 5] [--match 'torchvision*/resnet*']
     python benchmarks/build_speed.py --llama      # analysis of a LLaMA of a billion parameters: seconds and memory
-    python benchmarks/build_speed.py --markdown   # the tables for docs/speed.md; measures nothing
+    python benchmarks/build_speed.py --write      # the tables of docs/speed.md from the last results; measures nothing
 """
 
 import argparse
@@ -41,6 +41,7 @@ import torch
 import torch_pruning
 import torchvision
 import transformers
+from markers import fill
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -269,11 +270,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--match", default="*", help="only models whose family/name matches this pattern")
     parser.add_argument("--llama", action="store_true", help="the large model only")
-    parser.add_argument("--markdown", action="store_true", help="print the tables of the last results")
+    parser.add_argument("--write", action="store_true", help="write the tables of the last results into docs/speed.md")
     options = parser.parse_args()
     earlier = json.loads(FILE.read_text()) if FILE.exists() else {"outcomes": []}
-    if options.markdown:
-        print(markdown(earlier))
+    if options.write:
+        fill("docs/speed.md", "speed", "build_speed.py", markdown(earlier))
         return
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)

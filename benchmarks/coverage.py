@@ -12,10 +12,10 @@ import collections
 import json
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from markers import ROOT, fill
+
 RESULTS = Path("benchmarks/results/zoo")
 FILES = {"deploy_prune": "ours.json", "Torch-Pruning": "torch-pruning.json"}
-BEGIN, END = "<!-- coverage: begin, written by benchmarks/coverage.py -->", "<!-- coverage: end -->"
 
 
 def load(file: str) -> dict:
@@ -76,23 +76,13 @@ def caption(contents: dict[str, dict]) -> str:
     return text + " and ".join(f"[{RESULTS / file}]({RESULTS / file})" for file in FILES.values()) + "."
 
 
-def fill(readme: str, section: str) -> str:
-    """The README with what stands between its markers replaced."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"README.md lacks the markers {BEGIN} and {END}")
-    return f"{before}{begin}\n{section}\n{end}{after}"
-
-
 def main() -> None:
     """Print the table, or write it into the README."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="replace the README's table")
     section = coverage_markdown({tool: load(file) for tool, file in FILES.items()})
     if parser.parse_args().write:
-        readme = ROOT / "README.md"
-        readme.write_text(fill(readme.read_text(encoding="utf-8"), section), encoding="utf-8")
+        fill("README.md", "coverage", "coverage.py", section)
     else:
         print(section)
 

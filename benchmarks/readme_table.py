@@ -11,21 +11,11 @@ import datetime
 import shutil
 from pathlib import Path
 
+from markers import ROOT, fill
+
 from deploy_prune.report.page import result_markdown
 from deploy_prune.report.plots import PLOTS
 from deploy_prune.report.result import read_result
-
-ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- result: begin, written by benchmarks/readme_table.py -->", "<!-- result: end -->"
-
-
-def fill(readme: str, section: str) -> str:
-    """The README with what stands between its markers replaced."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"README.md lacks the markers {BEGIN} and {END}")
-    return f"{before}{begin}\n{section}\n{end}{after}"
 
 
 def write_section(run: Path, name: str, day: str) -> str:
@@ -51,8 +41,7 @@ def main() -> None:
     for file in ("report.json", *PLOTS):
         shutil.copy(arguments.run / "report" / file, kept)
     day = datetime.date.fromtimestamp((arguments.run / "report" / "report.json").stat().st_mtime).isoformat()
-    readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text(encoding="utf-8"), write_section(kept, name, day)), encoding="utf-8")
+    fill("README.md", "result", "readme_table.py", write_section(kept, name, day))
 
 
 if __name__ == "__main__":

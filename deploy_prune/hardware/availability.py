@@ -56,6 +56,21 @@ def require_runnable(profile: HardwareProfile) -> None:
     raise InputError(f"{message}; see `deploy-prune profiles` for those that can")
 
 
+def require_searchable(profile: HardwareProfile) -> None:
+    """Refuse a profile under which widths cannot be searched.
+
+    Raises:
+        InputError: its engine does not time single layers; and as :func:`require_runnable`.
+        MissingDependencyError: see :func:`require_runnable`.
+    """
+    if profile.engine_facts.supported and not profile.engine_facts.profiles_layers:
+        raise InputError(
+            f"the profile {profile.name!r} measures with {profile.engine}, which does not time single layers; its models "
+            "can be compared by `deploy-prune bench`, for a budget choose a profile with onnxruntime or openvino"
+        )
+    require_runnable(profile)
+
+
 def _machine_obstacles(profile: HardwareProfile, machine: Machine) -> list[str]:
     found = []
     if profile.architecture not in (None, machine.architecture):

@@ -15,6 +15,7 @@ from torch import nn
 from deploy_prune.count import Count, count
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.graph.units import FrozenGroup
+from deploy_prune.hardware.availability import require_searchable
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.importance import Importance
 from deploy_prune.latency.branches import branch_variants
@@ -112,12 +113,13 @@ def prune_to_latency(
         progress: shows what is under way.
 
     Raises:
-        InputError: both or none of the budgets, or one that is no speed-up.
+        InputError: both or none of the budgets, one that is no speed-up, or a profile that cannot be searched here.
         UnreachableBudgetError: the fastest plan is slower than the budget; said before anything is trained.
         ForwardError, MeasurementError, VerificationError: see their classes.
     """
     budget = Budget.of(latency_ms=latency_ms, speedup=speedup)
     profile = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
+    require_searchable(profile)
     prunable = Prunable.of(
         model,
         example_inputs,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_prune.errors import InputError, MissingDependencyError
+from deploy_prune.hardware.availability import require_searchable
 from deploy_prune.hardware.machine import Machine, detect_machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.pipeline.recipe import Recipe
@@ -44,6 +45,7 @@ class RunSettings:
             MissingDependencyError: a package that the run will need is not installed.
         """
         settings = cls(recipe, load_profile(recipe.profile), detect_machine())
+        require_searchable(settings.profile)
         _require_packages(_NEEDED | (_NEEDED_FOR_DIGITS if recipe.data.name else {}))
         settings.facts()
         return settings

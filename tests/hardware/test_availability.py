@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from deploy_prune.errors import InputError, MissingDependencyError
-from deploy_prune.hardware.availability import find_obstacles, require_runnable
+from deploy_prune.hardware.availability import find_obstacles, require_runnable, require_searchable
 from deploy_prune.hardware.detect import NAME, detect_profile
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
@@ -100,3 +100,18 @@ def test_the_detected_profile_takes_the_engine_that_there_is(hidden, tmp_path):
         hidden(package)
         path.write_text(detect_profile())
         assert load_profile(path).engine == taken
+
+
+@pytest.mark.parametrize("name", ["cpu-onnxruntime", "cpu-openvino"])
+def test_widths_can_be_searched_where_layers_are_timed(name):
+    require_searchable(load_profile(name))
+
+
+def test_an_engine_that_times_no_layers_is_refused_before_anything_is_spent():
+    with pytest.raises(InputError, match="'cpu-torch-eager' measures with torch, which does not time single layers"):
+        require_searchable(load_profile("cpu-torch-eager"))
+
+
+def test_an_engine_without_code_is_named():
+    with pytest.raises(InputError, match="is not supported by this version yet"):
+        require_searchable(profile(engine="tensorrt", device="cuda"))

@@ -110,3 +110,8 @@ def test_variants_without_branches_are_profiled(work):
 def test_budgets_that_are_none(budget, message):
     with pytest.raises(InputError, match=message):
         Budget.of(**budget)
+
+
+def test_a_profile_without_layer_times_is_refused_before_the_model_is_looked_at():
+    with pytest.raises(InputError, match="does not time single layers"):
+        deploy_prune.prune_to_latency(nn.Identity(), torch.rand(1, 3, 8, 8), profile="cpu-torch-eager", speedup=2)
