@@ -7,11 +7,11 @@ would make a size in the code untrue is frozen with the place of that size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from deploy_prune.graph.attributes import Attribute
@@ -71,18 +71,20 @@ def resolve(facts: Facts, values: Mapping[Attribute, int]) -> Resolved:
     boxes = merged_boxes(facts, frozen)
     equations = distinct(facts.equations)
     either = any(len(free_axes(b)) > 1 for b in boxes)
-    columns = _components(facts, equations, boxes, last_free_axis, values, frozen)
+    united = _connected(facts.count, facts.unified)
+    columns = _components(facts, united, equations, boxes, last_free_axis, values, frozen)
     untied = not (boxes or facts.projections or equations)  # then columns are the finest already
     return Resolved(
         columns=columns,
-        rows=_components(facts, equations, boxes, first_free_axis, values, frozen) if either else None,
-        cells=columns.labels if untied else _cells(facts, columns.labels),
+        rows=_components(facts, united, equations, boxes, first_free_axis, values, frozen) if either else None,
+        cells=columns.labels if untied else _cells(facts, united, columns.labels),
         boxes=tuple(boxes),
     )
 
 
 def _components(
     facts: Facts,
+    united: np.ndarray,
     equations: Sequence[SizeEquation],
     boxes: list[Box],
     shrinking: ChooseAxis,
@@ -90,10 +92,9 @@ def _components(
     frozen: list[Frozen],
 ) -> Components:
     frozen = list(frozen)
-    ties = list(facts.unified)
-    ties += tie_boxes(boxes, shrinking, frozen)
-    ties += tie_equal_sizes(equations, boxes, shrinking, lambda more: _connected(facts.count, ties + more))
-    labels, split = _merge_projections(facts, ties)
+    ties = tie_boxes(boxes, shrinking, frozen)
+    ties += tie_equal_sizes(equations, boxes, shrinking, lambda more: _joined(united, ties + more))
+    labels, split = _merge_projections(facts, united, ties)
     for projection in split:
         frozen.append(Frozen(projection.atoms.ravel(), "lives while anything behind it lives", projection.place))
     frozen += untrue_sizes(equations, labels, values)
@@ -109,17 +110,17 @@ def _is_one(labels: np.ndarray, box: Box) -> bool:
     return bool((found == found.flat[0]).all())
 
 
-def _cells(facts: Facts, columns: np.ndarray) -> np.ndarray:
+def _cells(facts: Facts, united: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Finest components; where columns share one index (a vector broadcast over heads), their cells cannot differ."""
-    ties = list(facts.unified)
+    ties: Ties = []
     for p in facts.projections:
         whole = (columns[p.rows] == columns[p.rows[:, :1]]).all(axis=1)
         rows = p.rows[whole]
         ties.append((np.broadcast_to(p.atoms[whole, None], rows.shape).ravel(), rows.ravel()))
-    return _connected(facts.count, ties)
+    return _joined(united, ties)
 
 
-def _merge_projections(facts: Facts, ties: Ties) -> tuple[np.ndarray, list[Projection]]:
+def _merge_projections(facts: Facts, united: np.ndarray, ties: Ties) -> tuple[np.ndarray, list[Projection]]:
     """Labels with projections merged: an atom whose row is all of one component follows it.
 
     The other atoms, returned as second, live while anything in their rows does.
@@ -127,7 +128,7 @@ def _merge_projections(facts: Facts, ties: Ties) -> tuple[np.ndarray, list[Proje
     ties = list(ties)
     pending = [p for p in facts.projections if p.atoms.size]
     while True:
-        labels = _connected(facts.count, ties)
+        labels = _joined(united, ties)
         found, split = False, []
         for p in pending:
             whole = (labels[p.rows] == labels[p.rows[:, :1]]).all(axis=1)
@@ -141,11 +142,22 @@ def _merge_projections(facts: Facts, ties: Ties) -> tuple[np.ndarray, list[Proje
         pending = split
 
 
-def _connected(count: int, ties: Iterable[tuple[Atoms, Atoms]]) -> np.ndarray:
-    pairs = list(ties)
-    left = np.concatenate([a for a, _ in pairs]) if pairs else np.empty(0, np.int64)
-    right = np.concatenate([b for _, b in pairs]) if pairs else np.empty(0, np.int64)
-    graph = coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(count, count))
+def _joined(labels: np.ndarray, ties: Ties) -> np.ndarray:
+    """Components joined by further ties, renumbered."""
+    if not ties:
+        return labels
+    joined = _connected(int(labels.max(initial=-1)) + 1, [(labels[a], labels[b]) for a, b in ties])
+    further: np.ndarray = joined[labels]
+    return further
+
+
+def _connected(count: int, ties: Sequence[tuple[Atoms, Atoms]]) -> np.ndarray:
+    """Component number of each of ``count`` things, in order of their first."""
+    left = np.concatenate([a for a, _ in ties]) if ties else np.empty(0, np.int64)
+    right = np.concatenate([b for _, b in ties]) if ties else np.empty(0, np.int64)
+    # In the form and type that SciPy works on; from any other it makes a sorted copy first.
+    starts = np.concatenate([[0], np.cumsum(np.bincount(left, minlength=count))])
+    graph = csr_matrix((np.ones(len(left)), right[np.argsort(left, kind="stable")], starts), shape=(count, count))
     labels: np.ndarray = connected_components(graph, directed=False)[1]
     return labels
 

@@ -66,17 +66,19 @@ class RowFinder:
         return [(self.cell_of[a], kind) for a, kind in {(key(a), kind): (a, kind) for a, kind in found}.values()]
 
     @cached_property
-    def _by_column(self) -> dict[int, list[int]]:
-        """Which vectors touch each component."""
-        touching: dict[int, list[int]] = {}
-        for k, (cells, _) in enumerate(self._vectors):
-            for column in np.unique(self._column_of_cell[cells]).tolist():
-                touching.setdefault(column, []).append(k)
-        return touching
+    def _touches(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of a component and the number of a vector that touches it, by component."""
+        if not self._vectors:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        cells = np.concatenate([cells for cells, _ in self._vectors])
+        number = np.repeat(np.arange(len(self._vectors)), [len(cells) for cells, _ in self._vectors])
+        pairs = np.unique(self._column_of_cell[cells].astype(np.int64) * len(self._vectors) + number)
+        return np.divmod(pairs, len(self._vectors))
 
     def _touching(self, columns: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The counted rows and the layouts that hold anything of these components."""
-        hit = sorted({k for column in columns.tolist() for k in self._by_column.get(column, ())})
+        component, number = self._touches
+        hit = np.unique(number[np.isin(component, columns)]).tolist()
         vectors = [self._vectors[k] for k in hit]
         return [v for v, is_layout in vectors if not is_layout], [v for v, is_layout in vectors if is_layout]
 

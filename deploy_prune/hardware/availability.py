@@ -65,8 +65,8 @@ def require_searchable(profile: HardwareProfile) -> None:
     """
     if profile.engine_facts.supported and not profile.engine_facts.profiles_layers:
         raise InputError(
-            f"the profile {profile.name!r} measures with {profile.engine}, which does not time single layers; its models "
-            "can be compared by `deploy-prune bench`, for a budget choose a profile with onnxruntime or openvino"
+            f"the profile {profile.name!r} measures with {profile.engine}, which does not time single layers; compare "
+            "models under it by `deploy-prune bench`, and for a budget choose a profile with onnxruntime or openvino"
         )
     require_runnable(profile)
 

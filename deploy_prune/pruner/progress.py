@@ -117,11 +117,12 @@ class Progress:
             raise PlanError(f"group {name} has {now.rows} rows, got indices of shape {units.shape}; give one row each")
         if units.size and (units.min() < 0 or units.max() >= now.width):
             raise PlanError(f"group {name} has units 0 to {now.width - 1}, got {units.min()} to {units.max()}")
-        if units.ndim == 2 and any(len(np.unique(row)) < units.shape[1] for row in units):
-            raise PlanError(f"a row of group {name} names an index twice; every row must lose equally many")
         mask = np.zeros_like(self._gone[name])
+        given_by_row = units.ndim == 2
         units = np.broadcast_to(units, (now.rows, units.shape[-1]))
         mask[now.dense_rows[:, None], np.take_along_axis(now.dense, units, axis=1)] = True
+        if given_by_row and mask.sum() < units.size:
+            raise PlanError(f"a row of group {name} names an index twice; every row must lose equally many")
         return mask
 
     def at(self, axis: Axis, idxs: Sequence[int]) -> dict[str, np.ndarray]:

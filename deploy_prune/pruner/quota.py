@@ -42,8 +42,8 @@ class Candidate:
         """
         width = self.width
         stays = math.ceil(max(self.floor, 1) / self.round_to) * self.round_to
-        widths = range(width // self.round_to * self.round_to, stays - 1, -self.round_to)
-        gone = [0, *(width - w for w in widths if w < width)]
+        widths = np.arange(width // self.round_to * self.round_to, stays - 1, -self.round_to)
+        gone = np.concatenate([[0], width - widths[widths < width]])
         if len(gone) == 1:
             return np.empty(0), np.empty(0, np.int64)
         sizes = np.diff(gone)
