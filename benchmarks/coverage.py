@@ -71,6 +71,12 @@ def caption(contents: dict[str, dict]) -> str:
     )
     if weaker:
         text += f" {weaker} results could not be compared and were only run forward."
+    for tool, content in contents.items():
+        late = [o["error"].removeprefix("not done within ") for o in content["outcomes"] if o["stage"] == "time"]
+        if late:
+            text += f" {len(late)} models of {tool} were stopped after {' or '.join(sorted(set(late)))}."
+        if less := sum(o["stage"] == "share" for o in content["outcomes"]):
+            text += f" {less} more of {tool} run, but lose less than asked."
     text += f" Measured on {first['date']} on {first['machine']}; "
     text += ", ".join(f"{name} {version}" for name, version in versions.items()) + ". From "
     return text + " and ".join(f"[{RESULTS / file}]({RESULTS / file})" for file in FILES.values()) + "."

@@ -18,9 +18,12 @@ _READING = frozenset("numpy tolist __array__ __dlpack__ data_ptr untyped_storage
 _ELEMENTWISE = frozenset(
     """
     relu silu gelu sigmoid hardswish hardsigmoid hardtanh tanh leaky_relu elu mish softplus clamp add sub mul div
-    native_batch_norm native_layer_norm native_group_norm _softmax
+    native_layer_norm _softmax
 """.split()
 )
+
+_PRODUCTS = {"mm": 2, "addmm": 2, "bmm": 3}
+"""Products of the last two arguments, and the number of their axes."""
 
 
 class NumbersAskedError(Exception):
@@ -102,33 +105,40 @@ def _zeros(operator: Operator, first: torch.Tensor, shape: tuple[int, ...]) -> A
 
 
 def _shape(function: Any, args: tuple[Any, ...]) -> tuple[int, ...] | None:
-    """The result's shape of an operator that can be left out; None for any other, or other arguments."""
-    name = function.overloadpacket.__name__
-    if function.namespace != "aten" or not isinstance(args[0], torch.Tensor) or not args[0].is_floating_point():
+    """The result's shape of an operator that can be left out; None for any other, and for arguments that do not fit:
+    the operator itself then says why.
+    """
+    tensors = [a for a in args if isinstance(a, torch.Tensor)]
+    if function.namespace != "aten" or not tensors or args[0] is not tensors[0] or not args[0].is_floating_point():
         return None
+    if any(t.dtype != args[0].dtype for t in tensors):
+        return None
+    name, shapes = function.overloadpacket.__name__, [tuple(t.shape) for t in tensors]
     if name == "convolution":
         return _convolution(*args[:2], *args[3:9])
-    if name == "mm":
-        return args[0].shape[0], args[1].shape[1]
-    if name == "bmm":
-        return *args[0].shape[:2], args[1].shape[2]
-    if name == "addmm":
-        return args[1].shape[0], args[2].shape[1]
-    if name in _ELEMENTWISE:
-        others = [a for a in args[1:] if isinstance(a, torch.Tensor)]
-        if all(o.dtype == args[0].dtype and _fits(o.shape, args[0].shape) for o in others):
-            return tuple(args[0].shape)
-    return None
+    if name in _PRODUCTS:
+        (*before, inner), (*same, outer_inner, outer) = shapes[-2:]
+        result = (*before, outer)
+        fits = inner == outer_inner and before[:-1] == same and len(shapes[-1]) == _PRODUCTS[name]
+        return result if fits and all(_fits(shape, result) for shape in shapes[:-2]) else None
+    if name == "native_batch_norm":
+        fits = not args[5] and all(shape == shapes[0][1:2] for shape in shapes[1:])
+    else:
+        fits = name in _ELEMENTWISE and all(_fits(shape, shapes[0]) for shape in shapes[1:])
+    return shapes[0] if fits else None
 
 
-def _fits(small: torch.Size, large: torch.Size) -> bool:
+def _fits(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
     """Whether broadcasting leaves the larger shape as it is."""
     return len(small) <= len(large) and all(s in (1, n) for s, n in zip(small[::-1], large[::-1], strict=False))
 
 
 def _convolution(data: torch.Tensor, weight: torch.Tensor, stride: Any, padding: Any, dilation: Any,
-                 transposed: bool, output_padding: Any, groups: int) -> tuple[int, ...]:  # fmt: skip
+                 transposed: bool, output_padding: Any, groups: int) -> tuple[int, ...] | None:  # fmt: skip
     """https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html, and ConvTranspose2d: sizes of the output."""
+    inputs = weight.shape[0] if transposed else weight.shape[1] * groups
+    if data.ndim != weight.ndim or data.shape[1] != inputs:
+        return None
     sizes = []
     for k, size in enumerate(data.shape[2:]):
         reach = dilation[k] * (weight.shape[2 + k] - 1) + 1
@@ -136,4 +146,6 @@ def _convolution(data: torch.Tensor, weight: torch.Tensor, stride: Any, padding:
             sizes.append((size - 1) * stride[k] - 2 * padding[k] + reach + output_padding[k])
         else:
             sizes.append((size + 2 * padding[k] - reach) // stride[k] + 1)
+    if min(sizes, default=1) < 1:
+        return None
     return data.shape[0], weight.shape[1] * groups if transposed else weight.shape[0], *sizes

@@ -45,8 +45,8 @@ class RunSettings:
             MissingDependencyError: a package that the run will need is not installed.
         """
         settings = cls(recipe, load_profile(recipe.profile), detect_machine())
-        require_searchable(settings.profile)
         _require_packages(_NEEDED | (_NEEDED_FOR_DIGITS if recipe.data.name else {}))
+        require_searchable(settings.profile)
         settings.facts()
         return settings
 

@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 from zoo.topologies import BODIES, build
 
+from deploy_prune.errors import ForwardError
 from deploy_prune.graph.skipping import MadeUp
 from deploy_prune.graph.trace import trace
 from deploy_prune.graph.units import find_units
@@ -113,3 +114,26 @@ def test_a_made_up_result_has_the_true_shape(name):
     shapes = []
     trace(layer, data, output_transform=lambda out: shapes.append(out.shape) or out)
     assert set(shapes) == {expected}
+
+
+MISFITS = {
+    "channels": (nn.Conv2d(4, 8, 3), (1, 3, 8, 8)),
+    "grouped": (nn.Conv2d(4, 8, 3, groups=2), (1, 2, 8, 8)),
+    "transposed": (nn.ConvTranspose2d(4, 8, 3), (1, 8, 8, 8)),
+    "kernel larger than the image": (nn.Conv2d(4, 8, 5), (1, 4, 4, 4)),
+    "features": (nn.Linear(4, 8), (2, 5)),
+    "norm": (nn.BatchNorm2d(4), (1, 3, 8, 8)),
+    "norm of tokens": (nn.LayerNorm(4), (2, 5)),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_inputs_that_do_not_fit_are_refused_although_nothing_is_computed(name):
+    layer, size = MISFITS[name]
+    with pytest.raises(ForwardError, match="fails on the example inputs"):
+        trace(layer, torch.rand(size))
+
+
+def test_types_that_do_not_fit_are_refused():
+    with pytest.raises(ForwardError, match="fails on the example inputs"):
+        trace(nn.Linear(4, 8), torch.rand(2, 4).double())

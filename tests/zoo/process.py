@@ -12,7 +12,7 @@ import torch
 from zoo.outcome import FAILED, Outcome, one_line
 from zoo.registry import FAMILIES, find
 
-MEMORY_BYTES = 14 * 2**30
+MEMORY_BYTES = 20 * 2**30
 
 LIBRARIES = ["torch", "scipy.optimize", "scipy.sparse.csgraph", "deploy_prune.pruner"]
 """Imported once, by the server from which the processes are forked."""
