@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from deploy_prune.importance.reduction import Normalizer, check_names, normalize, reduce
+from deploy_prune.importance.reduction import Normalizer, check_names, normalize, normalize_rows, reduce
 from deploy_prune.importance.weights import ScoredGroup, Slice, weights_of
 
 
@@ -63,7 +63,7 @@ class GroupImportance(Importance):
         reduced = reduce(torch.stack([s.to(scores[0]) for s in scores]), self.group_reduction)
         if scores[0].ndim == 1:
             return normalize(reduced, self.normalizer)
-        return torch.stack([normalize(row, self.normalizer) for row in reduced.unbind(-2)])
+        return normalize_rows(reduced, self.normalizer)
 
     def counted(self, group: ScoredGroup) -> list[Slice]:
         """The slices of the group that this criterion scores."""

@@ -90,6 +90,16 @@ def normalize(scores: Scores, how: Normalizer) -> Scores:
     return _sentinel(scores, quantile)
 
 
+_DIVISORS: dict[str, Callable[..., Scores]] = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax}
+
+
+def normalize_rows(scores: Scores, how: Normalizer) -> Scores:
+    """:func:`normalize` for each row of scores of shape (rows, units)."""
+    if isinstance(how, str) and how in _DIVISORS:
+        return scores / _DIVISORS[how](scores, dim=-1, keepdim=True).clamp_min(_SMALLEST)
+    return torch.stack([normalize(row, how) for row in scores.unbind(-2)])
+
+
 def _sentinel_quantile(how: str | None) -> float | None:
     word, _, number = str(how).partition("_")
     try:

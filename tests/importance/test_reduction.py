@@ -3,6 +3,7 @@ import torch
 
 from deploy_prune.errors import InputError
 from deploy_prune.importance import MagnitudeImportance, normalize, reduce
+from deploy_prune.importance.reduction import normalize_rows
 
 LAYERS = torch.tensor([[1.0, 2.0], [5.0, 3.0], [3.0, 4.0]])  # three weights, two units
 
@@ -62,3 +63,10 @@ def test_unknown_normalizers_are_refused_at_once(how):
 def test_unknown_reductions_are_refused_at_once():
     with pytest.raises(InputError, match="group_reduction is 'middle'; choose from sum, mean, max, prod, first, gate"):
         MagnitudeImportance(group_reduction="middle")
+
+
+@pytest.mark.parametrize("how", [None, "sum", "mean", "max", "gaussian", "standardization", "lamp", "sentinel_0.5"])
+def test_rows_are_normalized_one_by_one(how):
+    scores = torch.tensor([[1.0, 3.0, 2.0], [10.0, 10.0, 40.0], [0.0, 0.0, 0.0]])
+    expected = torch.stack([normalize(row, how) for row in scores])
+    assert torch.allclose(normalize_rows(scores, how), expected)
