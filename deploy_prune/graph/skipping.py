@@ -44,10 +44,10 @@ class MadeUp:
             NumbersAskedError: the operator's result depends on numbers that were made up.
         """
         operator = operator_of(function)
-        if operator.in_place:
-            if self._any_made_up(args[0]):
-                return args[0]
-        elif tracked and (shape := _shape(function, args)) is not None:
+        shape = _shape(function, args) if tracked else None
+        if shape is not None and operator.in_place and self._any_made_up(args[0]):
+            return args[0]
+        if shape is not None and not operator.writes:
             result = _zeros(operator, args[0], shape)
             self._storages.update(_storages(result))
             return result
@@ -113,7 +113,7 @@ def _shape(function: Any, args: tuple[Any, ...]) -> tuple[int, ...] | None:
         return None
     if any(t.dtype != args[0].dtype for t in tensors):
         return None
-    name, shapes = function.overloadpacket.__name__, [tuple(t.shape) for t in tensors]
+    name, shapes = function.overloadpacket.__name__.rstrip("_"), [tuple(t.shape) for t in tensors]
     if name == "convolution":
         return _convolution(*args[:2], *args[3:9])
     if name in _PRODUCTS:

@@ -15,7 +15,6 @@ from deploy_prune.graph.calling import Inputs, call_model
 from deploy_prune.graph.mode import enter_mode, readers_of_mode
 from deploy_prune.graph.preserve import kept, trace_attributes
 from deploy_prune.graph.skipping import MadeUp
-from deploy_prune.graph.snapshot import Snapshot
 from deploy_prune.graph.tracer import Tracer
 from deploy_prune.graph.values import Facts
 
@@ -48,7 +47,7 @@ def trace(
     """
     with kept(model) as snapshot:
         tracer = Tracer(model, snapshot)
-        run = _Run(model, example_inputs, forward_fn or call_model, output_transform, tracer, snapshot)
+        run = _Run(model, example_inputs, forward_fn or call_model, output_transform, tracer)
         with readers_of_mode(model) as readers:
             found = run.listen()
         if readers:
@@ -65,7 +64,6 @@ class _Run:
     forward: Callable[[nn.Module, Inputs], Any]
     transform: Callable[[Any], Any] | None
     tracer: Tracer
-    snapshot: Snapshot
 
     def listen(self, training: bool = False) -> dict[Attribute, int]:
         """Hear a run, without arithmetic unless the model asks for numbers; returns the attributes that were followed.
@@ -79,7 +77,7 @@ class _Run:
             if not made_up.asked:
                 return found
         self.tracer.roll_back(mark)
-        self.snapshot.restore()
+        self.tracer.snapshot.restore()
         return self._hear(training, None)
 
     def _hear(self, training: bool, made_up: MadeUp | None) -> dict[Attribute, int]:

@@ -137,3 +137,31 @@ def test_inputs_that_do_not_fit_are_refused_although_nothing_is_computed(name):
 def test_types_that_do_not_fit_are_refused():
     with pytest.raises(ForwardError, match="fails on the example inputs"):
         trace(nn.Linear(4, 8), torch.rand(2, 4).double())
+
+
+class Written(nn.Module):
+    """Writes results into tensors that are there already, and changes shapes in place."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.first, self.last, self.how = nn.Linear(6, 8), nn.Linear(8, 3), how
+
+    def forward(self, x):
+        return self.last(self.how(self.first(x)))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda x: torch.add(x, x, out=torch.empty_like(x)),
+        lambda x: x.unsqueeze_(1).squeeze_(1),
+        lambda x: torch.zeros(2, 8).add_(x),
+        lambda x: x.add_(1).relu_(),
+    ],
+    ids="out shapes real made-up".split(),
+)
+def test_writing_operators_say_the_same(how, monkeypatch):
+    model, data = Written(how), torch.rand(2, 6)
+    made_up = groups_of(model, data)
+    monkeypatch.setattr(MadeUp, "__call__", lambda self, function, args, kwargs, tracked: function(*args, **kwargs))
+    assert made_up == groups_of(model, data)
