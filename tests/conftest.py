@@ -2,5 +2,13 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_store(tmp_path_factory):
+    """No test reads or writes the user's measurements; processes that tests start inherit the place."""
+    os.environ["DEPLOY_PRUNE_STORE"] = str(tmp_path_factory.mktemp("store") / "measurements.sqlite")

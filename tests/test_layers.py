@@ -29,6 +29,7 @@ ALLOWED = {
     "datasets": {"errors"},
     "tasks": {"errors", "export", "datasets"},
     "report": {"errors"},
+    "store": {"errors"},
 }
 CORE = {"errors", "graph", "importance", "pruner", "latency", "search", "count"}  # utils may print
 EVERYTHING = {*ALLOWED, "pipeline", ""}

@@ -1,5 +1,6 @@
 """Write plain PyTorch modules as ONNX files that boards can read."""
 
+import hashlib
 import logging
 import tempfile
 import warnings
@@ -70,6 +71,18 @@ def set_metadata(exported: Any, metadata: Mapping[str, str]) -> None:
     del exported.metadata_props[:]
     for key, value in kept.items():
         exported.metadata_props.add(key=key, value=value)
+
+
+def graph_digest(path: Path) -> str:
+    """sha256 of an ONNX file without the values of its weights: operators, attributes, connections and shapes."""
+    onnx, _ = _require_onnx()
+    graph = onnx.load(path, load_external_data=False).graph
+    for tensor in graph.initializer:
+        shape, kind, name = list(tensor.dims), tensor.data_type, tensor.name
+        tensor.Clear()
+        tensor.dims.extend(shape)
+        tensor.data_type, tensor.name = kind, name
+    return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _require_onnx() -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import importlib.util
 
@@ -31,7 +32,7 @@ class EngineFacts:
         """Whether this Python can import the package."""
         return importlib.util.find_spec(self.package) is not None
 
-    @property
+    @functools.cached_property
     def version(self) -> str | None:
         """Version of the installed distribution that brings the package; None where there is none."""
         names = importlib.metadata.packages_distributions().get(self.package, [])

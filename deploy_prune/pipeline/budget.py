@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,65 +11,15 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
-from deploy_prune.count import Count, count
 from deploy_prune.export.onnx import export_onnx
-from deploy_prune.graph.units import FrozenGroup
 from deploy_prune.hardware.availability import require_searchable
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.importance import Importance
-from deploy_prune.latency.branches import branch_variants
-from deploy_prune.latency.sampling import sample_widths
-from deploy_prune.pipeline.closed_loop import Budget, Loop, Round
-from deploy_prune.pipeline.device_step import find_step
-from deploy_prune.pipeline.variants import Device, Export, profile_variants
-from deploy_prune.pruner.plan import Plan
-from deploy_prune.pruner.surgery import apply_plan
-from deploy_prune.pruner.verify import Verification, verify
-from deploy_prune.runtime.comparison import Comparison
-from deploy_prune.runtime.measure import compare, measure
-from deploy_prune.runtime.timing import Timing
-from deploy_prune.search.loss import divergence_menu, importance_menu
-from deploy_prune.search.menu import Menu
-from deploy_prune.search.prunable import Prunable
-
-VARIANTS = 28
-"""Variants profiled before the first search (measured: fewer leave sizes undecoded, more cost time for little)."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class LatencyResult:
-    """A pruned model that meets a latency budget, and how it was found.
-
-    Attributes:
-        model: the pruned module, not yet finetuned; the dense one is untouched.
-        plan: what was removed.
-        budget_s: the latency allowed, in seconds.
-        rounds: every plan that was measured, in order, with its predicted and measured seconds.
-        dense, pruned: timings of both models, taken in turns; ``comparison`` has their ratio and its interval.
-        dense_count, pruned_count: MACs and parameters.
-        frozen: what could not be removed, and why.
-        verification: errors of the oracle.
-    """
-
-    model: nn.Module
-    plan: Plan
-    budget_s: float
-    rounds: tuple[Round, ...]
-    comparison: Comparison
-    dense_count: Count
-    pruned_count: Count
-    frozen: tuple[FrozenGroup, ...]
-    verification: Verification
-
-    @property
-    def dense(self) -> Timing:
-        """Timing of the dense model."""
-        return self.comparison.baseline
-
-    @property
-    def pruned(self) -> Timing:
-        """Timing of the pruned model."""
-        return self.comparison.candidate
+from deploy_prune.pipeline.closed_loop import Budget
+from deploy_prune.pipeline.device import Export
+from deploy_prune.pipeline.latency_result import LatencyResult
+from deploy_prune.pipeline.latency_search import LatencySearch, Subject
+from deploy_prune.store import MeasurementStore
 
 
 def prune_to_latency(
@@ -86,7 +35,7 @@ def prune_to_latency(
     export: Export | None = None,
     output_transform: Callable[[Any], Any] | None = None,
     remove_branches: bool = False,
-    work_dir: Path | None = None,
+    store: Path | None = None,
     progress: Progress | None = None,
 ) -> LatencyResult:
     """Prune a model to a latency budget, measured on the device of a hardware profile.
@@ -109,7 +58,8 @@ def prune_to_latency(
         export: ``export(module, path) -> path`` of an ONNX file (default: ``export.onnx.export_onnx``).
         output_transform: picks from the model's output what must keep its shape.
         remove_branches: whether whole residual branches may go, so that the network gets shallower.
-        work_dir: where measurements are kept, so that an interrupted call continues (default: a temporary folder).
+        store: the SQLite file of measurements, by which an interrupted call continues and a later one is quicker
+            (default: the user's, see ``deploy_prune.store``).
         progress: shows what is under way.
 
     Raises:
@@ -120,61 +70,16 @@ def prune_to_latency(
     budget = Budget.of(latency_ms=latency_ms, speedup=speedup)
     profile = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
     require_searchable(profile)
-    prunable = Prunable.of(
+    subject = Subject(
         model,
         example_inputs,
+        export or (lambda m, path: export_onnx(m, example_inputs, path)),
         importance=importance,
         ignored_layers=ignored_layers,
+        calibration=calibration,
         output_transform=output_transform,
         remove_branches=remove_branches,
     )
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(work_dir or temporary)
-        export = export or (lambda m, path: export_onnx(m, example_inputs, path))
-        dense = export(model, folder / "dense.onnx")
-        device = Device(profile, export, dense, measure(dense, profile).median_s, folder)
-        samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
-        menu = price_widths(prunable, device, calibration, output_transform, progress)
-        rounds, best = Loop(prunable, device, menu, samples).search(budget, progress)
-        plan = prunable.plan(best.widths)
-        pruned = apply_plan(model, plan)
-        verification = verify(model, pruned, plan, example_inputs, output_transform=output_transform)
-        comparison = compare(dense, export(pruned, folder / "pruned.onnx"), profile)
-    return LatencyResult(
-        model=pruned,
-        plan=plan,
-        budget_s=best.budget_s,
-        rounds=rounds,
-        comparison=comparison,
-        dense_count=count(model, example_inputs),
-        pruned_count=count(pruned, example_inputs),
-        frozen=prunable.graph.frozen,
-        verification=verification,
-    )
-
-
-def design_variants(prunable: Prunable, device: Device, variants: int = VARIANTS) -> tuple[Mapping[str, int], ...]:
-    """Which widths to profile: the dense model first, then a design on its steps, then some without branches."""
-    step = find_step(device.profile, device.folder)
-    menu = {group: [w for w in widths if w] for group, widths in prunable.menu_widths(step).items()}
-    return (*sample_widths(menu, variants), *branch_variants(prunable.full_widths, prunable.branches))
-
-
-def price_widths(
-    prunable: Prunable,
-    device: Device,
-    calibration: torch.Tensor | None,
-    output_transform: Callable[[Any], Any] | None = None,
-    progress: Progress | None = None,
-) -> Menu:
-    """The loss of every width on the device's steps: measured on ``calibration`` if given, else importance."""
-    widths = prunable.menu_widths(find_step(device.profile, device.folder))
-    if calibration is None:
-        return importance_menu(prunable, widths)
-    bar = progress.add_task("price widths", total=len(widths)) if progress else None
-
-    def advance() -> None:
-        if progress and bar is not None:
-            progress.advance(bar)
-
-    return divergence_menu(prunable, widths, calibration, output_transform=output_transform, advance=advance)
+    with tempfile.TemporaryDirectory() as folder:
+        search = LatencySearch.of(subject, profile, MeasurementStore(store), Path(folder), progress)
+        return search.prune(budget, progress)

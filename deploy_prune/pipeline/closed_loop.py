@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.progress import Progress
 
 from deploy_prune.errors import InputError, UnreachableBudgetError
 from deploy_prune.latency.model import LatencyModel
 from deploy_prune.latency.sample import VariantSample
-from deploy_prune.pipeline.variants import Device, write_json
-from deploy_prune.runtime.comparison import Comparison
-from deploy_prune.runtime.measure import compare
+from deploy_prune.pipeline.device import Device
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.prunable import Prunable
 from deploy_prune.search.solver import fastest, solve
@@ -111,7 +107,7 @@ class Loop:
             widths = self._solve(model, aim * budget_s / unit, budget_s, unit)
             if any(r.widths == widths for r in rounds):
                 break
-            measured_s = dense_s / self._compare(widths).speedup
+            measured_s = dense_s / self.device.compare_widths(self.prunable, widths).speedup
             predicted_s = unit * model.predict(widths).total_s
             rounds.append(Round(widths, predicted_s, measured_s, budget_s, self.menu.loss_at(widths)))
             if progress and bar is not None:
@@ -154,15 +150,3 @@ class Loop:
                 f"({len(self.prunable.graph.frozen)} groups are frozen); ask for at least that, or for a smaller input",
                 reachable_s,
             ) from None
-
-    def _compare(self, widths: Mapping[str, int]) -> Comparison:
-        """The plan against the dense model in turns; kept in the device's folder."""
-        stored = self.device.stored(self.prunable, widths, "compared")
-        if not stored.exists():
-            model = self.device.export(self.prunable.build(widths), stored.with_suffix(".onnx"))
-            try:
-                write_json(stored, compare(self.device.dense, model, self.device.profile).to_dict())
-            finally:
-                model.unlink(missing_ok=True)
-        content: dict[str, Any] = json.loads(stored.read_text())
-        return Comparison.from_dict(content)

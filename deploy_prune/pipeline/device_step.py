@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import tempfile
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from deploy_prune.export.onnx import export_onnx
-from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.latency.widths import detect_step
-from deploy_prune.pipeline.variants import write_json
+from deploy_prune.pipeline.device import record_key
 from deploy_prune.runtime.measure import compare
+from deploy_prune.store import MeasurementStore
 
 WIDTHS = tuple(range(40, 81, 4))
 """Channels tried: several within every step of up to 16 around common widths."""
@@ -21,25 +21,29 @@ ROUNDS = 5
 PAIRS = 2
 
 
-def find_step(profile: HardwareProfile, folder: Path) -> int:
+def find_step(profile: HardwareProfile, store: MeasurementStore) -> int:
     """Channels per kernel step under a profile, from two 3x3 convolutions 64 -> c -> 64 on 20x20, c in :data:`WIDTHS`.
 
-    Each width is compared in turns with the widest one, so that drift of the machine cancels. The result is kept in
-    ``folder`` by machine and profile.
+    Each width is compared in turns with the widest one, so that drift of the machine cancels.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    stored = folder / f"step-{profile.name}-{detect_machine().fingerprint}.json"
-    if not stored.exists():
-        data = torch.rand(profile.batch, 64, 20, 20)
-        files = [export_onnx(_two_convolutions(c), data, folder / f"step-{c}.onnx") for c in WIDTHS]
-        # steps of a tenth and more do not need the pairs that a ratio to 1 % does
-        brief = profile.model_copy(update={"measuring": profile.measuring.model_copy(update={"pairs": PAIRS})})
-        shares = [1 / compare(files[-1], file, brief, rounds=ROUNDS).speedup for file in files[:-1]] + [1.0]
-        for file in files:
-            file.unlink()
-        write_json(stored, {"widths": WIDTHS, "shares": shares, "step": detect_step(WIDTHS, shares)})
-    step: int = json.loads(stored.read_text())["step"]
+    key = record_key("step", profile, f"two 3x3 convolutions, 64 to {WIDTHS} to 64 channels on 20x20")
+    found = store.get(key)
+    if found is None:
+        shares = _measure_shares(profile)
+        found = {"widths": WIDTHS, "shares": shares, "step": detect_step(WIDTHS, shares)}
+        store.put(key, found, "find_step")
+    step: int = found["step"]
     return step
+
+
+def _measure_shares(profile: HardwareProfile) -> list[float]:
+    """Time at each width as a share of that at the widest."""
+    data = torch.rand(profile.batch, 64, 20, 20)
+    # steps of a tenth and more do not need the pairs that a ratio to 1 % does
+    brief = profile.model_copy(update={"measuring": profile.measuring.model_copy(update={"pairs": PAIRS})})
+    with tempfile.TemporaryDirectory() as folder:
+        files = [export_onnx(_two_convolutions(c), data, Path(folder) / f"step-{c}.onnx") for c in WIDTHS]
+        return [1 / compare(files[-1], file, brief, rounds=ROUNDS).speedup for file in files[:-1]] + [1.0]
 
 
 def _two_convolutions(channels: int) -> nn.Module:

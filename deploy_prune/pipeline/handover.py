@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from deploy_prune.pipeline.variants import write_json
+from deploy_prune.pipeline.device import write_json
 
 DATA = Path("data/digits/data.yaml")
 DENSE_MODEL = Path("train/dense.pt")
 DENSE_ONNX = Path("baseline/dense.onnx")
 DENSE_TIMING = Path("baseline/timing.json")
-MEASURED = Path("profile/measured")  # one file per variant
+VARIANTS = Path("profile/variants.json")  # the widths that were profiled
 PLAN = Path("search/plan.json")
 ROUNDS = Path("search/rounds.json")
 FROZEN = Path("search/frozen.json")

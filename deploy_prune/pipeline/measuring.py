@@ -1,13 +1,12 @@
 """The stages that measure and search: profile, search, benchmark."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from deploy_prune.count import count
 from deploy_prune.pipeline import closed_loop
-from deploy_prune.pipeline.budget import design_variants, price_widths
+from deploy_prune.pipeline.device import Device, profile_variants, write_json
 from deploy_prune.pipeline.handover import (
     COMPARISON,
     COUNTS,
@@ -17,29 +16,30 @@ from deploy_prune.pipeline.handover import (
     FINETUNED_MODEL,
     FROZEN,
     LAYERS,
-    MEASURED,
     PLAN,
     ROUNDS,
+    VARIANTS,
     WIDTHS,
     write_records,
 )
+from deploy_prune.pipeline.latency_search import design_variants, price_widths
 from deploy_prune.pipeline.layers import LayerNames
 from deploy_prune.pipeline.modelling import open_task, pruned_onnx
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
-from deploy_prune.pipeline.variants import Device, profile_variants, write_json
 from deploy_prune.report.figures import milliseconds, ratio
 from deploy_prune.report.result import FrozenChannels, Round, Width
 from deploy_prune.runtime.measure import compare, profile_nodes
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.prunable import Prunable
+from deploy_prune.store import MeasurementStore
 
 
 def write_profile(settings: RunSettings, context: StageContext) -> str:
     """Profile pruned variants of the dense model on the device; each is kept as soon as it is measured."""
     prunable, device = _open_device(settings, context)
     samples = profile_variants(prunable, design_variants(prunable, device), device, context.progress)
-    shutil.copytree(device.folder, context.out / MEASURED.name, ignore=shutil.ignore_patterns("*.onnx"))
+    write_json(context.out / VARIANTS.name, [dict(sample.widths) for sample in samples])
     nodes = sum(len(sample.nodes) for sample in samples)
     return f"{len(samples)} variants of {len(prunable.full_widths)} groups, {nodes} node times"
 
@@ -48,8 +48,7 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
     """Search the widths that lose least within the budget, measuring every plan tried."""
     task, recipe = open_task(settings, context), settings.recipe
     prunable, device = _open_device(settings, context)
-    shutil.copytree(context.output_file(MEASURED), device.folder, dirs_exist_ok=True)
-    samples = profile_variants(prunable, design_variants(prunable, device), device)  # reads what is measured
+    samples = profile_variants(prunable, design_variants(prunable, device), device)  # from the store
     images = recipe.search.calibration_images
     calibration = task.calibration_inputs(images) if images else None
     menu = price_widths(prunable, device, calibration, task.kept_output, context.progress)
@@ -104,5 +103,6 @@ def _open_device(settings: RunSettings, context: StageContext) -> tuple[Prunable
         export=task.export_onnx,
         dense=context.output_file(DENSE_ONNX),
         dense_s=timing.median_s,
-        folder=context.work / MEASURED.name,
+        store=MeasurementStore(),
+        folder=context.work,
     )

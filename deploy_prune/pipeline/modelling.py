@@ -8,6 +8,7 @@ from torch import nn
 
 from deploy_prune.count import count
 from deploy_prune.export.parity import check_parity
+from deploy_prune.pipeline.device import write_json
 from deploy_prune.pipeline.handover import (
     DATA,
     DENSE_MODEL,
@@ -22,7 +23,6 @@ from deploy_prune.pipeline.handover import (
 )
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
-from deploy_prune.pipeline.variants import write_json
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import verify

@@ -1,6 +1,6 @@
 """The closed loop on a real device: this machine's processor."""
 
-import json
+import sqlite3
 
 import pytest
 import torch
@@ -10,12 +10,13 @@ import deploy_prune
 from deploy_prune.errors import InputError, UnreachableBudgetError
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
-from deploy_prune.pipeline.budget import design_variants
 from deploy_prune.pipeline.closed_loop import Budget
+from deploy_prune.pipeline.device import Device, record_key
 from deploy_prune.pipeline.device_step import WIDTHS
-from deploy_prune.pipeline.variants import Device
+from deploy_prune.pipeline.latency_search import design_variants
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.prunable import Prunable
+from deploy_prune.store import MeasurementStore
 
 pytest.importorskip("onnxruntime")
 
@@ -34,20 +35,18 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
-    """A folder that knows the device's step, as if it had been measured there before."""
-    folder = tmp_path_factory.mktemp("work")
-    from deploy_prune.hardware.machine import detect_machine
-
-    step = {"widths": WIDTHS, "shares": [1.0] * len(WIDTHS), "step": 16}
-    (folder / f"step-quick-{detect_machine().fingerprint}.json").write_text(json.dumps(step))
-    return folder
+def store(tmp_path_factory):
+    """A store that knows the device's step, as if it had been measured there before."""
+    path = tmp_path_factory.mktemp("store") / "measurements.sqlite"
+    step = record_key("step", QUICK, f"two 3x3 convolutions, 64 to {WIDTHS} to 64 channels on 20x20")
+    MeasurementStore(path).put(step, {"step": 16}, "test")
+    return path
 
 
-def test_a_speed_up_is_reached_and_proved(work):
+def test_a_speed_up_is_reached_and_proved(store):
     model = network()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    result = deploy_prune.prune_to_latency(model, INPUTS, profile=QUICK, speedup=1.6, calibration=INPUTS, work_dir=work)
+    result = deploy_prune.prune_to_latency(model, INPUTS, profile=QUICK, speedup=1.6, calibration=INPUTS, store=store)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert result.model(INPUTS).shape == (1, 10)
     assert sum(width < 64 for width in result.plan.widths.values()) >= 1
@@ -59,19 +58,22 @@ def test_a_speed_up_is_reached_and_proved(work):
     assert chosen and chosen[0].share <= 1 and all(r.predicted_s > 0 for r in result.rounds)
 
 
-def test_what_was_measured_is_not_measured_again(work):
-    profiled = {path: path.stat().st_mtime_ns for path in work.glob("profiled-*.json")}
-    assert len(profiled) > 5
-    deploy_prune.prune_to_latency(network(), INPUTS, profile=QUICK, speedup=1.6, calibration=INPUTS, work_dir=work)
-    assert all(path.stat().st_mtime_ns == time for path, time in profiled.items())
+def test_what_was_measured_is_not_measured_again(store):
+    def measured():
+        return sqlite3.connect(store).execute("SELECT kind, subject, content FROM measurements").fetchall()
+
+    before = measured()
+    assert len(before) > 5
+    deploy_prune.prune_to_latency(network(), INPUTS, profile=QUICK, speedup=1.6, calibration=INPUTS, store=store)
+    assert [row for row in measured() if row in before] == before
 
 
-def test_an_unreachable_budget_says_what_is_reachable(work):
+def test_an_unreachable_budget_says_what_is_reachable(store):
     message = (
         r"the budget of 0\.001 ms is unreachable: the fastest plan is predicted to take \d+\.\d+ ms, .* times as fast"
     )
     with pytest.raises(UnreachableBudgetError, match=message) as caught:
-        deploy_prune.prune_to_latency(network(), INPUTS, profile=QUICK, latency_ms=0.001, work_dir=work)
+        deploy_prune.prune_to_latency(network(), INPUTS, profile=QUICK, latency_ms=0.001, store=store)
     assert caught.value.fastest_s > 1e-6
 
 
@@ -86,12 +88,12 @@ class Block(nn.Module):
         return x + self.second(self.first(x).relu())
 
 
-def test_variants_without_branches_are_profiled(work):
+def test_variants_without_branches_are_profiled(store, tmp_path):
     """Two blocks, two more variants; nodes of a block are measured where it is there and nowhere else."""
     model = nn.Sequential(nn.Conv2d(3, 32, 3), Block(), Block(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(32, 4, 1)).eval()
     prunable = Prunable.of(model, INPUTS, remove_branches=True)
-    dense = export_onnx(model, INPUTS, work / "blocks.onnx")
-    device = Device(QUICK, lambda m, path: export_onnx(m, INPUTS, path), dense, 1e-3, work)
+    dense = export_onnx(model, INPUTS, tmp_path / "blocks.onnx")
+    device = Device(QUICK, lambda m, path: export_onnx(m, INPUTS, path), dense, 1e-3, MeasurementStore(store), tmp_path)
     variants = design_variants(prunable, device, variants=3)
     assert [[w["1.first"] > 0, w["2.first"] > 0] for w in variants] == [[True] * 2] * 3 + [[False, True], [True, False]]
     blocks = [{n.name[:3] for n in device.profile_widths(prunable, v).nodes} & {"/1/", "/2/"} for v in variants[2:]]

@@ -1,0 +1,51 @@
+"""A pruned model that keeps a latency budget, and how it was found."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import nn
+
+from deploy_prune.count import Count
+from deploy_prune.graph.units import FrozenGroup
+from deploy_prune.pipeline.closed_loop import Round
+from deploy_prune.pruner.plan import Plan
+from deploy_prune.pruner.verify import Verification
+from deploy_prune.runtime.comparison import Comparison
+from deploy_prune.runtime.timing import Timing
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LatencyResult:
+    """A pruned model that meets a latency budget, and how it was found.
+
+    Attributes:
+        model: the pruned module, not yet finetuned; the dense one is untouched.
+        plan: what was removed.
+        budget_s: the latency allowed, in seconds.
+        rounds: every plan that was measured, in order, with its predicted and measured seconds.
+        dense, pruned: timings of both models, taken in turns; ``comparison`` has their ratio and its interval.
+        dense_count, pruned_count: MACs and parameters.
+        frozen: what could not be removed, and why.
+        verification: errors of the oracle.
+    """
+
+    model: nn.Module
+    plan: Plan
+    budget_s: float
+    rounds: tuple[Round, ...]
+    comparison: Comparison
+    dense_count: Count
+    pruned_count: Count
+    frozen: tuple[FrozenGroup, ...]
+    verification: Verification
+
+    @property
+    def dense(self) -> Timing:
+        """Timing of the dense model."""
+        return self.comparison.baseline
+
+    @property
+    def pruned(self) -> Timing:
+        """Timing of the pruned model."""
+        return self.comparison.candidate
