@@ -43,8 +43,9 @@ def export_onnx(
     """
     onnx, slim = _require_onnx()
     path.parent.mkdir(parents=True, exist_ok=True)
-    was_training = model.training
+    was_training, was_fast = model.training, torch.backends.mha.get_fastpath_enabled()
     model.eval()
+    torch.backends.mha.set_fastpath_enabled(False)  # attention as one operator that ONNX does not have
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         raw = Path(folder) / "raw.onnx"
         try:
@@ -58,6 +59,7 @@ def export_onnx(
             raise ExportError(f"{type(model).__name__} cannot be exported to ONNX opset {opset}: {reason}") from error
         finally:
             model.train(was_training)
+            torch.backends.mha.set_fastpath_enabled(was_fast)
         exported.ir_version = min(exported.ir_version, NEWEST_IR)
         set_metadata(exported, metadata or {})
         onnx.save(exported, raw)

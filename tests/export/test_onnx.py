@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import ExportError
-from deploy_prune.export.onnx import export_onnx, set_metadata
+from deploy_prune.export.onnx import export_onnx, graph_digest, set_metadata
 
 
 class Small(nn.Module):
@@ -45,6 +45,34 @@ def test_same_module_same_bytes(tmp_path):
     model, x = Small(), torch.rand(1, 3, 8, 8)
     first, second = (export_onnx(model, x, tmp_path / name) for name in ("a.onnx", "b.onnx"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_attention_is_exported_without_its_fast_path(tmp_path):
+    """In eval mode PyTorch would run the whole layer as one operator that ONNX does not have."""
+    layer, x = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval(), torch.rand(1, 4, 8)
+    with torch.no_grad():
+        expected = layer(x)
+    path = export_onnx(layer, x, tmp_path / "layer.onnx")
+    session = pytest.importorskip("onnxruntime").InferenceSession(path)
+    assert torch.allclose(torch.from_numpy(session.run(None, {"input": x.numpy()})[0]), expected, atol=1e-6)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_the_digest_is_of_the_graph_and_not_of_the_weights(tmp_path):
+    def digest(model, size=8):
+        return graph_digest(export_onnx(model, torch.rand(1, 3, size, size), tmp_path / "a.onnx"))
+
+    class Activated(Small):
+        def forward(self, x):
+            return super().forward(x).sigmoid()
+
+    wider = Small()
+    wider.head = nn.Linear(4, 3)
+    torch.manual_seed(0)
+    first = digest(Small())
+    torch.manual_seed(1)
+    assert digest(Small()) == first
+    assert len({first, digest(Activated()), digest(wider), digest(Small(), size=9)}) == 4
 
 
 def test_failure_names_the_model_and_leaves_the_old_file(tmp_path):
