@@ -210,7 +210,7 @@ def _create(
     axes = [a for a, s in enumerate(sizes[: result.ndim]) if isinstance(s, TracedInt) and s > 1]
     if axes and len(sizes) >= result.ndim:
         zero = "zeros" in name
-        blocks = tuple(Block((a,), facts.fresh(result.shape[a]), zero=zero) for a in axes)
+        blocks = tuple(Block((a,), facts.fresh(result.shape[a]), zeros=zero) for a in axes)
         value = Value(tuple(result.shape), blocks)
         for axis in axes:
             _equate(facts, value, [sizes[axis]], first=axis)

@@ -47,14 +47,28 @@ class Block:
     Attributes:
         axes: tensor axes, ascending, each of size > 1.
         atoms: array whose shape is the sizes of these axes.
-        zero: whether the masked network (removed slices set to zero) holds zeros where an atom is removed.
+        zeros: per axis whether the masked network (removed slices set to zero) holds zeros where an index of it is
+            removed; one bool stands for all axes.
         square: whether the numbers are squares of such a value, so that their mean is a norm's statistic.
     """
 
     axes: tuple[int, ...]
     atoms: Atoms
-    zero: bool = False
+    zeros: bool | tuple[bool, ...] = False
     square: bool = False
+
+    @property
+    def zero(self) -> bool:
+        """Whether there are zeros wherever an atom is removed."""
+        return self.zeros if isinstance(self.zeros, bool) else all(self.zeros)
+
+    def zero_along(self, axis: int) -> bool:
+        """Whether there are zeros where an index of the tensor's ``axis`` is removed."""
+        return self.zeros if isinstance(self.zeros, bool) else self.zeros[self.axes.index(axis)]
+
+    def zeros_along(self, axes: Iterable[int]) -> tuple[bool, ...]:
+        """:meth:`zero_along` several axes."""
+        return tuple(map(self.zero_along, axes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +108,8 @@ class Value:
             new_axes = [axis_of[a] for a in block.axes]
             order = sorted(range(len(new_axes)), key=new_axes.__getitem__)
             atoms = block.atoms if order == list(range(len(order))) else block.atoms.transpose(order)
-            blocks.append(Block(tuple(new_axes[k] for k in order), atoms, block.zero, block.square))
+            zeros = block.zeros_along(block.axes[k] for k in order)
+            blocks.append(Block(tuple(new_axes[k] for k in order), atoms, zeros, block.square))
         return Value(tuple(shape), tuple(blocks))
 
     def taken(self, axis: int, indices: np.ndarray, shape: Sequence[int]) -> Value:
@@ -118,7 +133,8 @@ class Value:
             kept = [k for k, a in enumerate(block.axes) if self.shape[a] > 1]
             if kept and block.atoms.size:
                 axes = tuple(block.axes[k] for k in kept)
-                blocks.append(replace(block, axes=axes, atoms=block.atoms.reshape([self.shape[a] for a in axes])))
+                atoms = block.atoms.reshape([self.shape[a] for a in axes])
+                blocks.append(replace(block, axes=axes, atoms=atoms, zeros=block.zeros_along(axes)))
         return Value(self.shape, tuple(blocks))
 
 
@@ -202,7 +218,7 @@ class Facts:
         for axis, size in enumerate(shape):
             if size > 1 and (name, axis) not in self.axes:
                 self.axes[name, axis] = self.fresh(size)
-        blocks = tuple(Block((a,), self.axes[name, a], zero=True) for a, s in enumerate(shape) if s > 1)
+        blocks = tuple(Block((a,), self.axes[name, a], zeros=True) for a, s in enumerate(shape) if s > 1)
         return Value(tuple(shape), blocks)
 
     def unify(self, a: Atoms, b: Atoms) -> None:
@@ -245,7 +261,7 @@ class Facts:
         distinct, which = _distinct_rows(rows)
         atoms = self.fresh(len(distinct))
         self.projections.append(Projection(atoms, distinct, self._locate()))
-        return replace(block, axes=tuple(axes), atoms=atoms[which].reshape(shape))
+        return replace(block, axes=tuple(axes), atoms=atoms[which].reshape(shape), zeros=block.zeros_along(axes))
 
     def equate_size(self, value: Value, axis: int, expression: Expression) -> None:
         """The user's code gives the size of ``axis`` of ``value`` by ``expression``."""

@@ -39,7 +39,7 @@ def test_convolution_ties_inputs_and_bias_and_freezes_its_kernel(facts):
 
 
 def test_an_axis_along_which_a_kernel_does_not_reach_stays_free(facts):
-    data = Value((2, 3, 4), (Block((2,), facts.fresh(4), zero=True),))  # levels of features, mixed at each channel
+    data = Value((2, 3, 4), (Block((2,), facts.fresh(4), zeros=True),))  # levels of features, mixed at each channel
     weight = facts.parameter("w", (5, 3, 1))
     (out,) = apply(facts, "convolution", data, weight, None, [1], [0], [1], False, [0], 1, outputs=((2, 5, 4),))
     assert {b.axes: b.atoms.tolist() for b in out.blocks} == {(1,): [4, 5, 6, 7, 8], (2,): [0, 1, 2, 3]}

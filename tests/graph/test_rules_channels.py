@@ -15,6 +15,7 @@ FREE = {
     "FactorisedAttention": {"stem.0": 4, "stem.0:heads": 4, "body.up": 24},
     "FactorisedWithFreeValues": {"stem.0": 16, "body.up": 24, "body.q": 4, "body.v": 6, "body.q:heads": 4},
     "HeadsInnermost": {"stem.0": 4, "stem.0:heads": 4, "body.up": 24},
+    "PooledBesideToken": {"stem.0": 16, "body.up": 24, "body.qkv": 4, "body.qkv:heads": 4},
     "BareNorms": {"stem.0": 16, "body.up": 24, "body.wide": 24},
     "ClippedLayers": {"stem.0": 16, "body.up": 24, "body.wide": 24},
     "ScalesOfHeads": {"stem.0": 16, "body.qkv": 4},

@@ -87,6 +87,28 @@ class HeadsInnermost(FusedThreeHeadsInner):
         return self.out(attend(*qkv.unbind(0)).permute(0, 2, 3, 1).reshape(b, n, c))
 
 
+class PooledBesideToken(FusedThreeHeadsInner):
+    """One token passes, the others are pooled by one depthwise convolution for all heads; a norm per head (MViT)."""
+
+    def __init__(self):
+        super().__init__()
+        self.pools = nn.ModuleList(nn.Conv2d(4, 4, 3, 2, 1, groups=4, bias=False) for _ in range(3))
+        self.norms = nn.ModuleList(nn.LayerNorm(4) for _ in range(3))
+
+    def mix(self, x):
+        x = torch.cat((x.mean(1, keepdim=True), x), 1)
+        parts = zip(self.pools, self.norms, self.parts(self.qkv(x)), strict=True)
+        q, k, v = (norm(self.pooled(pool, t)) for pool, norm, t in parts)
+        y = (0.5 * q @ k.transpose(-2, -1)).softmax(-1) @ v + q
+        return self.out(y.mean(2, keepdim=True).transpose(1, 2).flatten(2))
+
+    def pooled(self, pool, x):
+        token, rest = x.split([1, 16], 2)
+        b, h, _, d = x.shape
+        rest = pool(rest.transpose(2, 3).reshape(b * h, d, 4, 4))
+        return torch.cat((token, rest.reshape(b, h, d, -1).transpose(2, 3)), 2)
+
+
 class MaskedAttention(Projected):
     """Padded tokens: no position, no say in the scores; norms without weights (Gemma)."""
 
@@ -152,5 +174,5 @@ class ScalesOfHeads(nn.Module):
 
 BODIES = (
     CrossCovariance, CrossCovarianceInOneOperator, ChannelGroups, FreeQueries, FactorisedAttention,
-    FactorisedWithFreeValues, HeadsInnermost, MaskedAttention, BareNorms, ClippedLayers, ScalesOfHeads,
+    FactorisedWithFreeValues, HeadsInnermost, PooledBesideToken, MaskedAttention, BareNorms, ClippedLayers, ScalesOfHeads,
 )  # fmt: skip

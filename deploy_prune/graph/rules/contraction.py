@@ -130,7 +130,7 @@ def tie_contracted(facts: Facts, left: Value, left_axis: int, right: Value, righ
         assert tracked is not None
         facts.freeze(tracked.atoms, "is multiplied with a tensor whose channels are no parameter's")
         return
-    if not (a.zero or b.zero):
+    if not (a.zero_along(left_axis) or b.zero_along(right_axis)):
         for block in (a, b):
             facts.freeze(block.atoms, "is summed over although removed channels are not zero there")
     if a.atoms.shape == b.atoms.shape and a.axes.index(left_axis) == b.axes.index(right_axis):
@@ -147,13 +147,13 @@ def without_axis(facts: Facts, value: Value, axis: int) -> Value:
         kept = [a for a in block.axes if a != axis]
         if kept:
             left = facts.project(block, kept)
-            blocks.append(Block(tuple(a - (a > axis) for a in left.axes), left.atoms, block.zero))
+            blocks.append(Block(tuple(a - (a > axis) for a in left.axes), left.atoms, left.zeros))
     return Value(shape, tuple(maximal(blocks) if len(blocks) > 1 else blocks))
 
 
 def summed(facts: Facts, value: Value, axis: int) -> Value:
     """``value`` summed over ``axis``; along a tracked axis removed indices must be zero."""
     block = value.block_at(axis)
-    if block is not None and not block.zero:
+    if block is not None and not block.zero_along(axis):
         facts.freeze(block.atoms, "is summed over although removed channels are not zero there")
     return without_axis(facts, value, axis)

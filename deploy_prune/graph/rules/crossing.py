@@ -69,7 +69,8 @@ def merged(facts: Facts, blocks: Sequence[Block]) -> Block:
                 facts.freeze(block.atoms, "is merged into one axis with other channels")
         return longest
     cells = facts.fresh([sizes[a] for a in axes])
-    product = Block(axes, cells, all(b.zero for b in blocks))
+    zeros = tuple(all(b.zero_along(a) for b in blocks if a in b.axes) for a in axes)
+    product = Block(axes, cells, zeros)
     facts.box(cells)
     for block in blocks:
         facts.unify(facts.project(product, block.axes).atoms, block.atoms)

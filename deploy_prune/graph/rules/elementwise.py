@@ -68,12 +68,12 @@ def combine(
         if whole is None:
             blocks += _crossing(facts, parts, sizes, zero)
             continue
-        kept = zero([_flag(part, axes, size) for part, size in zip(parts, sizes, strict=True)])
+        kept = tuple(zero([_flag(p, a, s) for p, s in zip(parts, sizes, strict=True)]) for a in axes)
         for part in parts:
             for block in part:
                 facts.unify(facts.project(whole, block.axes).atoms, block.atoms)
         if _stays(facts, whole, parts, sizes):
-            blocks.append(replace(whole, zero=kept, square=False))
+            blocks.append(replace(whole, zeros=kept, square=False))
     return Value(shape, tuple(sorted(blocks, key=lambda b: b.axes)))
 
 
@@ -81,9 +81,10 @@ def _alone(value: Value, zero: Callable[[Flags], bool]) -> Value:
     """The same value, but for what the operator does to zeros."""
     blocks = []
     for block in value.blocks:
-        kept = zero([block.zero])
-        same = kept == block.zero and not block.square
-        blocks.append(block if same else replace(block, zero=kept, square=False))
+        before = block.zeros_along(block.axes)
+        kept = tuple(zero([flag]) for flag in before)
+        same = kept == before and not block.square
+        blocks.append(block if same else replace(block, zeros=kept, square=False))
     return value if tuple(blocks) == value.blocks and value.numbers is None else Value(value.shape, tuple(blocks))
 
 
@@ -95,26 +96,27 @@ def _crossing(
     tie_shared(facts, everything)
     blocks = []
     for whole in maximal(everything):
-        flags = [_flag_within(part, whole.axes, size) for part, size in zip(parts, sizes, strict=True)]
+        spanned = whole.axes
+        kept = tuple(zero([_flag_within(p, spanned, a, s) for p, s in zip(parts, sizes, strict=True)]) for a in spanned)
         if _stays(facts, whole, parts, sizes):
-            blocks.append(replace(whole, zero=zero(flags), square=False))
+            blocks.append(replace(whole, zeros=kept, square=False))
     return blocks
 
 
-def _flag(part: Sequence[Block], axes: tuple[int, ...], size: Sequence[int]) -> bool | None:
-    """Whether an operand is zero where an atom of the joint ``axes`` is removed; None where it has no block there.
+def _flag(part: Sequence[Block], axis: int, size: Sequence[int]) -> bool | None:
+    """Whether an operand is zero where an index of ``axis`` is removed; None where it has no block in question.
 
-    Its blocks must cover the axes, but for those that it keeps from shrinking (see :func:`_stays`).
+    Its blocks must cover the axis, unless it keeps it from shrinking (see :func:`_stays`).
     """
-    covered = {a for block in part for a in block.axes}
-    return all(b.zero for b in part) and all(a in covered or size[a] > 1 for a in axes) if part else None
+    there = [block for block in part if axis in block.axes]
+    return (all(b.zero_along(axis) for b in there) if there else size[axis] > 1) if part else None
 
 
-def _flag_within(part: Sequence[Block], axes: tuple[int, ...], size: Sequence[int]) -> bool | None:
+def _flag_within(part: Sequence[Block], axes: tuple[int, ...], axis: int, size: Sequence[int]) -> bool | None:
     """The same where blocks may reach over ``axes``: what those do tells nothing about an atom of these axes alone."""
     touching = [block for block in part if set(block.axes) & set(axes)]
     within = [block for block in touching if set(block.axes) <= set(axes)]
-    return bool(within) and _flag(within, axes, size) if touching else None
+    return bool(within) and _flag(within, axis, size) if touching else None
 
 
 def _stays(facts: Facts, whole: Block, parts: Sequence[Sequence[Block]], sizes: Sequence[Sequence[int]]) -> bool:

@@ -29,7 +29,8 @@ def collapse(facts: Facts, block: Block, axis: int, why: str) -> Block | None:
     k = block.axes.index(axis)
     first = np.take(block.atoms, [0], axis=k)
     facts.unify(np.broadcast_to(first, block.atoms.shape), block.atoms)
-    return replace(block, axes=block.axes[:k] + block.axes[k + 1 :], atoms=np.take(block.atoms, 0, axis=k))
+    rest = block.axes[:k] + block.axes[k + 1 :]
+    return replace(block, axes=rest, atoms=np.take(block.atoms, 0, axis=k), zeros=block.zeros_along(rest))
 
 
 def without_blocks_at(value: Value, axis: int) -> Value:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.values import Atoms, Block, Facts, Value
 
@@ -21,15 +21,13 @@ def cat(call: Call) -> list[Value]:
         pieces = [
             v.moved((*v.shape[:dim], 1, *v.shape[dim:]), {a: a + (a >= dim) for a in range(v.ndim)}) for v in pieces
         ]
-    joined = _joined(call.facts, pieces, dim)
-    taken = {dim} if joined is None else set(joined.axes)
-    blocks = {} if joined is None else {joined.axes: joined}
-    rest = [Value(v.shape, tuple(b for b in v.blocks if not taken & set(b.axes))) for v in pieces]
-    for axis in range(len(call.shape)):
-        if axis not in taken:
-            met = _met(call.facts, rest, axis)
-            blocks |= {} if met is None else {met.axes: met}
-    return [Value(call.shape, tuple(sorted(blocks.values(), key=lambda b: b.axes)))]
+    block = _joined(call.facts, pieces, dim)
+    joined = () if block is None else (block,)
+    taken = {dim, *(a for b in joined for a in b.axes)}
+    whole = (*call.shape[:dim], 1, *call.shape[dim + 1 :])
+    rest = [Value(whole, tuple(b for b in v.blocks if not taken & set(b.axes))) for v in pieces]
+    met = combine(call.facts, rest, whole).blocks
+    return [Value(call.shape, tuple(sorted((*met, *joined), key=lambda b: b.axes)))]
 
 
 def _joined(facts: Facts, pieces: Sequence[Value], dim: int) -> Block | None:
@@ -67,19 +65,3 @@ def _piece(
     fixed |= {a for a in axes if a not in own.axes}
     spread = own.atoms.reshape([value.shape[a] if a in own.axes else 1 for a in axes])
     return np.broadcast_to(spread, [value.shape[a] for a in axes])
-
-
-def _met(facts: Facts, pieces: Sequence[Value], axis: int) -> Block | None:
-    """What the pieces have on another axis than the joined one must agree."""
-    parts = [v.block_at(axis) for v in pieces]
-    first = next((p for p in parts if p is not None), None)
-    if first is None:
-        return None
-    for part in parts:
-        if part is None:
-            facts.freeze(first.atoms, "is joined beside a tensor that is no parameter's")
-        elif part.axes == first.axes:
-            facts.unify(first.atoms, part.atoms)
-        else:
-            facts.freeze(np.concatenate([first.atoms.ravel(), part.atoms.ravel()]), "is joined beside other axes")
-    return replace(first, zero=all(p is not None and p.zero for p in parts), square=False)

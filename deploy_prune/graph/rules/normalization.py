@@ -28,7 +28,7 @@ def _affine(facts: Facts, data: Value, statistics: list[Any], weight: Any, bias:
         for vector, keeps in vectors:
             facts.unify(channels.atoms, vector.blocks[0].atoms)
             zero = keeps([zero, vector.blocks[0].zero])
-        blocks = (replace(b, zero=zero if b is channels else b.zero, square=False) for b in data.blocks)
+        blocks = (replace(b, zeros=zero if b is channels else b.zeros, square=False) for b in data.blocks)
         return Value(data.shape, tuple(blocks))
     result = data
     for vector, keeps in vectors:
@@ -53,7 +53,7 @@ def batch_norm(call: Call) -> list[Value]:
         for axis in outside:
             if not (own and block.zero):
                 keep_extent(call.facts, block, axis, "shares its statistics in a batch norm")
-        blocks.append(replace(block, zero=block.zero and not outside))
+        blocks.append(replace(block, zeros=block.zero and not outside))
     centred = Value(data.shape, tuple(blocks))
     return _like(call, _affine(call.facts, centred, statistics, weight, bias))
 

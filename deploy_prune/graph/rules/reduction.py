@@ -73,7 +73,7 @@ def spread(call: Call) -> list[Value]:
 
     def drop(facts: Facts, value: Value, axis: int) -> Value:
         block = value.block_at(axis)
-        if block is not None and block.zero:
+        if block is not None and block.zero_along(axis):
             return without_axis(facts, value, axis)
         return _mixed(f"{call.name} over an axis depends on its other indices")(facts, value, axis)
 
@@ -89,7 +89,7 @@ def statistic(call: Call) -> list[Value]:
         return [combine(call.facts, call.values(), call.shape)]
     results = _reduce(call, _axes(call), _mixed(f"{call.name} over an axis depends on its other indices"))
     if call.name.endswith("logsumexp"):
-        return [Value(v.shape, tuple(replace(b, zero=False) for b in v.blocks)) for v in results]
+        return [Value(v.shape, tuple(replace(b, zeros=False) for b in v.blocks)) for v in results]
     return results
 
 
@@ -125,9 +125,9 @@ def along_axis(call: Call) -> list[Value]:
     block = value.block_at(axis) if value.ndim else None
     why = f"{call.name.strip('_')} over its axis depends on its other indices"
     rest = collapse(call.facts, block, axis, why) if block is not None else None
-    flagged = tuple(replace(b, zero=b.zero and call.name in _KEEPS_ZERO, square=False) for b in value.blocks)
+    flagged = tuple(replace(b, zeros=b.zero and call.name in _KEEPS_ZERO, square=False) for b in value.blocks)
     whole = Value(value.shape, flagged)
-    kept = with_block(without_blocks_at(whole, axis), None if rest is None else replace(rest, zero=False))
+    kept = with_block(without_blocks_at(whole, axis), None if rest is None else replace(rest, zeros=False))
     return [_outcome(call, shape, whole, kept, axis) for shape in call.outputs]
 
 
@@ -148,7 +148,7 @@ def distances(call: Call) -> list[Value]:
     turned = right.moved((*right.shape[:-2], right.shape[-1], right.shape[-2]),
                          {a: a for a in range(last - 1)} | {last - 1: last, last: last - 1})  # fmt: skip
     for block in (left.block_at(last), right.block_at(last)):
-        if block is not None and not block.zero:
+        if block is not None and not block.zero_along(last):
             call.facts.freeze(block.atoms, "goes into a distance although removed channels are not zero there")
     tie_contracted(call.facts, left, last, turned, last - 1)
     rows, columns = without_axis(call.facts, left, last), without_axis(call.facts, turned, last - 1)

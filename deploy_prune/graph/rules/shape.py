@@ -77,7 +77,9 @@ def _reshape_block(
         facts.box(atoms)
     if len(kept) != len(block.axes):
         facts.lay_out(atoms)
-    return replace(block, axes=tuple(sorted(tracked)), atoms=atoms)
+    zeros = {a: all(block.zero_along(b) for b in s[0] if b in block.axes) for s in segments for a in s[1]}
+    axes = tuple(sorted(tracked))
+    return replace(block, axes=axes, atoms=atoms, zeros=tuple(zeros[a] for a in axes))
 
 
 @rule("permute", crossing=True)

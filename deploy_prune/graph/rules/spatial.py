@@ -72,7 +72,7 @@ def pad(call: Call) -> list[Value]:
 
 
 def _padded(facts: Facts, block: Block, ndim: int, padding: Sequence[int], filling: float) -> Block | None:
-    atoms, kept_zero = block.atoms, block.zero and not filling
+    atoms, zeros = block.atoms, block.zero and not filling
     for k, axis in enumerate(block.axes):
         place = 2 * (ndim - 1 - axis)
         before, after = padding[place : place + 2] if place < len(padding) else (0, 0)
@@ -80,12 +80,12 @@ def _padded(facts: Facts, block: Block, ndim: int, padding: Sequence[int], filli
             facts.freeze(atoms, "is cropped")
             return None
         if before or after:
-            kept_zero = block.zero
+            zeros = block.zero
             ends = [_padding(facts, replace(block, atoms=atoms), k, count) for count in (before, after)]
             atoms = np.concatenate([ends[0], atoms, ends[1]], axis=k)
             if atoms.ndim > 1:
                 facts.box(atoms)
-    return replace(block, atoms=atoms, zero=kept_zero)
+    return replace(block, atoms=atoms, zeros=zeros)
 
 
 def _padding(facts: Facts, block: Block, k: int, count: int) -> Atoms:

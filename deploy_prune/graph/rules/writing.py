@@ -21,7 +21,7 @@ def _keep(facts: Facts, value: Value, axes: Sequence[int]) -> None:
 
 def _written(value: Value) -> Value:
     """The tensor after writing: whether removed indices are still zero is no longer known."""
-    return Value(value.shape, tuple(replace(b, zero=False, square=False) for b in value.blocks))
+    return Value(value.shape, tuple(replace(b, zeros=False, square=False) for b in value.blocks))
 
 
 @rule("index_put", "_index_put_impl", "_unsafe_index_put")
