@@ -16,6 +16,7 @@ FREE = {
     "FactorisedWithFreeValues": {"stem.0": 16, "body.up": 24, "body.q": 4, "body.v": 6, "body.q:heads": 4},
     "HeadsInnermost": {"stem.0": 4, "stem.0:heads": 4, "body.up": 24},
     "PooledBesideToken": {"stem.0": 16, "body.up": 24, "body.qkv": 4, "body.qkv:heads": 4},
+    "SampledAttention": {"stem.0": 16, "body.up": 24, "body.value": 4, "body.value:heads": 4},
     "BareNorms": {"stem.0": 16, "body.up": 24, "body.wide": 24},
     "ClippedLayers": {"stem.0": 16, "body.up": 24, "body.wide": 24},
     "ScalesOfHeads": {"stem.0": 16, "body.qkv": 4},

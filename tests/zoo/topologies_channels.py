@@ -109,6 +109,25 @@ class PooledBesideToken(FusedThreeHeadsInner):
         return torch.cat((token, rest.reshape(b, h, d, -1).transpose(2, 3)), 2)
 
 
+class SampledAttention(Tokens):
+    """Values of each head are read at places, and weighted, as the queries say (deformable DETR)."""
+
+    def __init__(self, heads=4, points=3):
+        super().__init__()
+        self.heads, self.points = heads, points
+        self.value, self.out = nn.Linear(16, heads * 4), nn.Linear(heads * 4, 16)
+        self.places, self.weights = nn.Linear(16, heads * points * 2), nn.Linear(16, heads * points)
+
+    def mix(self, x):
+        b, n, _ = x.shape
+        image = self.value(x).view(b, n, self.heads, -1).permute(0, 2, 3, 1).reshape(b * self.heads, -1, 4, 4)
+        places = self.places(x).view(b, n, self.heads, self.points, 2).transpose(1, 2).flatten(0, 1)
+        read = F.grid_sample(image, places.tanh(), align_corners=False)
+        weights = self.weights(x).view(b, n, self.heads, self.points).softmax(-1).transpose(1, 2).flatten(0, 1)
+        read = (read * weights[:, None]).sum(-1).view(b, -1, n)
+        return self.out(read.transpose(1, 2))
+
+
 class MaskedAttention(Projected):
     """Padded tokens: no position, no say in the scores; norms without weights (Gemma)."""
 
@@ -174,5 +193,6 @@ class ScalesOfHeads(nn.Module):
 
 BODIES = (
     CrossCovariance, CrossCovarianceInOneOperator, ChannelGroups, FreeQueries, FactorisedAttention,
-    FactorisedWithFreeValues, HeadsInnermost, PooledBesideToken, MaskedAttention, BareNorms, ClippedLayers, ScalesOfHeads,
+    FactorisedWithFreeValues, HeadsInnermost, PooledBesideToken, SampledAttention, MaskedAttention, BareNorms,
+    ClippedLayers, ScalesOfHeads,
 )  # fmt: skip

@@ -197,7 +197,18 @@ class FourierMixing(nn.Module):
         return self.out(self.b(torch.fft.fft(self.a(x), dim=1).real))
 
 
+class Warped(nn.Module):
+    """An image read at the places of a flow, whose two channels must stay (optical flow)."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.flow, self.out = conv(16, 20), nn.Conv2d(16, 2, 3, padding=1), conv(20, 16)
+
+    def forward(self, x):
+        return self.out(F.grid_sample(self.a(x), self.flow(x).permute(0, 2, 3, 1).tanh(), align_corners=False))
+
+
 BODIES = (
     PickedTokens, GatheredTokens, PickedByNumber, FourierMixing, PickedChannels, OrderedChannels, RolledChannels,
-    WrittenInPlace, WrittenRows, ScatteredRows, IndexedTokens, Frequencies, Regions, Distances,
+    WrittenInPlace, WrittenRows, ScatteredRows, IndexedTokens, Frequencies, Regions, Distances, Warped,
 )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 
 from deploy_prune.graph.rules.crossing import maximal, single_at
 from deploy_prune.graph.rules.elementwise import combine
-from deploy_prune.graph.rules.extents import keep_extent
+from deploy_prune.graph.rules.extents import collapse, keep_extent
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.rules.zeros import any_zero
 from deploy_prune.graph.values import Block, Facts, Value
@@ -152,8 +152,9 @@ def without_axis(facts: Facts, value: Value, axis: int) -> Value:
 
 
 def summed(facts: Facts, value: Value, axis: int) -> Value:
-    """``value`` summed over ``axis``; along a tracked axis removed indices must be zero."""
+    """``value`` summed over ``axis``; along a tracked axis indices that are not zero when removed must stay."""
+    value = single_at(facts, value, axis)
     block = value.block_at(axis)
     if block is not None and not block.zero_along(axis):
-        facts.freeze(block.atoms, "is summed over although removed channels are not zero there")
+        collapse(facts, block, axis, "is summed over although removed channels are not zero there")
     return without_axis(facts, value, axis)

@@ -38,7 +38,7 @@ def _reduce(call: Call, axes: Sequence[int], drop: Drop) -> list[Value]:
     return results
 
 
-@rule("sum", "nansum")
+@rule("sum", "nansum", crossing=True)
 def total(call: Call) -> list[Value]:
     """A sum loses only the terms of removed indices, which are zero."""
     return _reduce(call, _axes(call), summed)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from deploy_prune.graph.rules.elementwise import combine
-from deploy_prune.graph.rules.extents import keep_extent
+from deploy_prune.graph.rules.extents import collapse, keep_extent
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.values import Atoms, Block, Facts, Value
 
@@ -20,7 +20,6 @@ NAMES = """
     replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d upsample_nearest3d
     _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d
     upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
-    grid_sampler_2d grid_sampler_3d
 """.split()
 
 
@@ -36,14 +35,35 @@ def spatial(call: Call) -> list[Value]:
     first_spatial = value.ndim - int(found.group(1))
     for other in call.values()[1:]:
         call.facts.freeze(other.atoms(), f"steers {call.name}")
+    passing = _before(call, value, first_spatial)
+    return [Value(shape, passing) for shape in call.outputs]
+
+
+def _before(call: Call, value: Value, first: int) -> tuple[Block, ...]:
+    """The blocks of the axes before ``first``; those from there on keep their size."""
     passing = []
     for block in value.blocks:
         for axis in block.axes:
-            if axis >= first_spatial:
+            if axis >= first:
                 keep_extent(call.facts, block, axis, f"{call.name} works along its axis")
-        lead = [a for a in block.axes if a < first_spatial]
+        lead = [a for a in block.axes if a < first]
         passing += [call.facts.project(block, lead)] if lead else []
-    return [Value(shape, tuple(passing)) for shape in call.outputs]
+    return tuple(passing)
+
+
+@rule("grid_sampler_2d", "grid_sampler_3d")
+def sampled(call: Call) -> list[Value]:
+    """(N, C, *space) read at places (N, *size, 2 or 3), which stay while their index of N does."""
+    facts, (data, grid) = call.facts, call.args[:2]
+    places: list[Block] = []
+    for block in grid.blocks:
+        left: Block | None = block
+        for axis in sorted({*block.axes} - {0}):
+            left = collapse(facts, left, axis, f"steers {call.name}") if left is not None else None
+        places += [left] if left is not None else []
+    met = combine(facts, [Value(data.shape[:2], _before(call, data, 2)), Value((grid.shape[0], 1), tuple(places))],
+                  data.shape[:2], lambda flags: bool(flags[0]))  # fmt: skip
+    return [Value(call.shape, met.blocks)]
 
 
 @rule("max_unpool2d", "max_unpool3d", "fractional_max_pool2d", "fractional_max_pool3d")
