@@ -23,7 +23,9 @@ def merged_boxes(facts: Facts, frozen: list[Frozen]) -> list[Box]:
     def add(box: Box) -> None:
         atoms, fixed = canonical(box.atoms, box.fixed)
         known = merged.get(key(atoms))
-        merged[key(atoms)] = Box(atoms, fixed | (known.fixed if known else frozenset()), box.place)
+        if known is not None:
+            fixed |= known.fixed
+        merged[key(atoms)] = Box(atoms, fixed, box.place, box.counted and (known is None or known.counted))
 
     for box in facts.boxes:
         add(box)
@@ -91,6 +93,42 @@ def tie_boxes(boxes: Iterable[Box], shrinking: ChooseAxis, frozen: list[Frozen])
         rows = rows_of(box.atoms, axis)
         ties.append((np.broadcast_to(rows[:1], rows.shape).ravel(), rows.ravel()))
     return ties
+
+
+def tie_counts(boxes: Iterable[Box], shrinking: ChooseAxis, connect: Callable[[Ties], np.ndarray]) -> Ties:
+    """Keep boxes full of which only the count in each row matters, by ties that join as few components as can be.
+
+    Components with equally many indices in every row need none. Of the others, those that have the same surplus in
+    one row each are joined, one per row; what is left over is joined to one.
+
+    Args:
+        connect: component number of every atom once these ties are added to all others.
+    """
+    ties: Ties = []
+    for box in boxes:
+        axis = shrinking(box)
+        if axis is not None:
+            rows = rows_of(box.atoms, axis)
+            ties += _balanced(rows, connect(ties)[rows])
+    return ties
+
+
+def _balanced(rows: Atoms, labels: np.ndarray) -> Ties:
+    """Ties of ``rows`` (rows, size), whose atoms are of the components ``labels``, by which each loses equally many."""
+    names, first, numbers = np.unique(labels, return_index=True, return_inverse=True)
+    row_of = np.broadcast_to(np.arange(len(rows))[:, None], rows.shape)
+    counts = np.zeros((len(names), len(rows)), np.int64)
+    np.add.at(counts, (numbers.ravel(), row_of.ravel()), 1)
+    surplus = counts - counts.min(axis=1, keepdims=True)
+    most, atoms, ties = surplus.max(axis=1), rows.ravel()[first], []
+    left = most > 0
+    one_row = (surplus > 0).sum(axis=1) == 1
+    for size in np.unique(most[one_row]):
+        by_row = [np.flatnonzero(one_row & (surplus[:, row] == size)) for row in range(len(rows))]
+        together = min(map(len, by_row))
+        ties += [(atoms[by_row[0][:together]], atoms[members[:together]]) for members in by_row[1:]]
+        left[np.concatenate([members[:together] for members in by_row])] = False
+    return [*ties, (np.full(left.sum(), atoms[left][0]), atoms[left])] if left.any() else ties
 
 
 def size_left(alive: np.ndarray, atoms: Atoms, axis: int) -> int:

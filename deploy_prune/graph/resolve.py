@@ -1,8 +1,9 @@
 """Resolve facts into components: which atoms go together when columns go, when rows go, and before boxes tie any.
 
 Boxes are kept full by *tying*: along one axis the array may shrink, and across all others the same inner index goes
-everywhere. A size that the code gives as a literal fixes its axis; axes sized by one attribute shrink alike; whatever
-would make a size in the code untrue is frozen with the place of that size.
+everywhere. Where that ties a box to one piece and only the count of each row matters, rows are tied otherwise. A size
+that the code gives as a literal fixes its axis; axes sized by one attribute shrink alike; whatever would make a size in
+the code untrue is frozen with the place of that size.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from deploy_prune.graph.boxes import (
     last_free_axis,
     merged_boxes,
     tie_boxes,
+    tie_counts,
 )
 from deploy_prune.graph.equations import distinct, tie_equal_sizes, untrue_sizes
 from deploy_prune.graph.values import OUTPUT, Atoms, Box, Facts, Frozen, Projection, SizeEquation
@@ -91,10 +93,18 @@ def _components(
     values: Mapping[Attribute, int],
     frozen: list[Frozen],
 ) -> Components:
-    frozen = list(frozen)
-    ties = tie_boxes(boxes, shrinking, frozen)
-    ties += tie_equal_sizes(equations, boxes, shrinking, lambda more: _joined(united, ties + more))
-    labels, split = _merge_projections(facts, united, ties)
+    def tied(counted: Sequence[Box]) -> tuple[list[Frozen], np.ndarray, list[Projection]]:
+        """Reasons, components and split projections when of these boxes only the counts are kept."""
+        found = list(frozen)
+        ties = tie_boxes([b for b in boxes if b not in counted], shrinking, found)
+        ties += tie_equal_sizes(equations, boxes, shrinking, lambda more: _joined(united, ties + more))
+        ties += tie_counts(counted, shrinking, lambda more: _joined(united, ties + more))
+        return found, *_merge_projections(facts, united, ties)
+
+    frozen, labels, split = tied([])
+    collapsed = [b for b in boxes if b.counted and _is_one(labels, b)]
+    if collapsed:
+        frozen, labels, split = tied(collapsed)
     for projection in split:
         frozen.append(Frozen(projection.atoms.ravel(), "lives while anything behind it lives", projection.place))
     frozen += untrue_sizes(equations, labels, values)

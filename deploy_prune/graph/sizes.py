@@ -197,7 +197,7 @@ def _cut(facts: Facts, value: Value, pieces: Sequence[Value]) -> None:
             continue
         if len(set(sizes)) == 1:
             atoms = np.moveaxis(block.atoms, block.axes.index(axis), 0)
-            facts.box(atoms.reshape(len(sizes), sizes[0], *atoms.shape[1:]), {0})
+            facts.box(atoms.reshape(len(sizes), sizes[0], *atoms.shape[1:]), {0}, counted=atoms.ndim == 1)
         else:
             facts.freeze(block.atoms, "is split into unequal pieces by a computed size")
 

@@ -149,11 +149,15 @@ class Frozen:
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """An array of atoms that must still be a full box after removal; ``fixed`` axes must keep their size."""
+    """An array of atoms that must still be a full box after removal; ``fixed`` axes must keep their size.
+
+    ``counted``: its rows are never seen side by side, so that only how many indices each has matters.
+    """
 
     atoms: Atoms
     fixed: frozenset[int]
     place: Place
+    counted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,9 +242,9 @@ class Facts:
         for value in values:
             self.freeze(value.atoms(), reason)
 
-    def box(self, atoms: Atoms, fixed: Iterable[int] = ()) -> None:
-        """After removal this array must be a full box; ``fixed`` axes keep their size."""
-        self.boxes.append(Box(atoms, frozenset(fixed), self._locate()))
+    def box(self, atoms: Atoms, fixed: Iterable[int] = (), counted: bool = False) -> None:
+        """After removal this array must be a full box; see :class:`Box`."""
+        self.boxes.append(Box(atoms, frozenset(fixed), self._locate(), counted))
 
     def lay_out(self, atoms: Atoms) -> None:
         """These indices stand in one axis, in this (row-major) order."""

@@ -29,3 +29,9 @@ def test_only_what_must_stay_stays(name):
     units = DependencyGraph().build_dependency(build(name), IMAGES).units
     assert {g.name: g.width for g in units.groups} == FREE[name]
     assert {(g.name, g.width) for g in units.frozen} == {("stem.0", 3), ("head", 5)}
+
+
+def test_what_shuffles_in_a_row_leave_goes_in_fours():
+    units = DependencyGraph().build_dependency(build("ShuffleChain"), IMAGES).units
+    (slices,) = (s for s in units.group("body.wide.0.0").slices if s.parameter == "body.wide.1.0.weight")
+    assert slices.indices.tolist() == [[0, 3, 5, 8], [1, 4, 6, 9]]  # 2 and 7 are the middle of a half, and stay

@@ -3,9 +3,9 @@
 import numpy as np
 
 from deploy_prune.graph.attributes import AxisSize
-from deploy_prune.graph.boxes import last_free_axis
+from deploy_prune.graph.boxes import last_free_axis, tie_counts
 from deploy_prune.graph.equations import tie_equal_sizes
-from deploy_prune.graph.values import Place, SizeEquation
+from deploy_prune.graph.values import Box, Place, SizeEquation
 
 PLACE = Place("m", "view", "m.py:1")
 
@@ -41,3 +41,29 @@ def test_parts_go_index_by_index_where_that_is_as_fine():
 
 def test_parts_of_different_sizes_go_index_by_index():
     assert ties([0, 1, 2], [3, 4, 5], [0, 0, 1, 2, 3, 4]) == {(0, 3), (1, 4), (2, 5)}
+
+
+def counted(rows, labels):
+    """The ties between components that keep the rows' counts alike, as sets of what is joined."""
+    box = Box(np.array(rows), frozenset({0}), PLACE, counted=True)
+    found = tie_counts([box], last_free_axis, lambda more: np.array(labels))
+    joined = [{(labels[a], labels[b]) for a, b in zip(*tie, strict=True) if labels[a] != labels[b]} for tie in found]
+    return [pairs for pairs in joined if pairs]
+
+
+def test_components_with_equally_many_in_every_row_are_tied_to_none():
+    assert counted([[0, 1], [2, 3]], [0, 1, 1, 0]) == []
+
+
+def test_components_of_one_surplus_are_tied_one_per_row():
+    # Surplus two: 0 in the first row, 3 in the second; surplus one: 2 and 4; 1 has one in each.
+    assert counted([[0, 1, 2, 3], [4, 5, 6, 7]], [0, 0, 1, 2, 1, 3, 3, 4]) == [{(2, 4)}, {(0, 3)}]
+
+
+def test_what_finds_no_counterpart_is_tied_to_one():
+    # 0 has three in the first row; in the second 1 has two and 2 has one.
+    assert counted([[0, 1, 2], [3, 4, 5]], [0, 0, 0, 1, 1, 2]) == [{(0, 1), (0, 2)}]
+
+
+def test_three_rows_give_one_each():
+    assert counted([[0, 1], [2, 3], [4, 5]], [0, 1, 2, 3, 4, 5]) == [{(0, 2), (1, 3)}, {(0, 4), (1, 5)}]

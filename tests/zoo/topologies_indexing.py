@@ -197,6 +197,26 @@ class FourierMixing(nn.Module):
         return self.out(self.b(torch.fft.fft(self.a(x), dim=1).real))
 
 
+class ShuffleChain(nn.Module):
+    """Two shuffles in a row, with halves of 10 that cannot be quartered: rows lose other indices, equally many."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.left, self.right = nn.ModuleList((conv(16, 10), conv(16, 10))), conv(10, 10), conv(10, 10)
+        self.out = conv(20, 16)
+
+    def forward(self, x):
+        x = self.shuffled(torch.cat([branch(x) for branch in self.wide], 1))
+        for branch in (self.left, self.right):
+            first, second = x.chunk(2, 1)
+            x = self.shuffled(torch.cat((first, branch(second)), 1))
+        return self.out(x)
+
+    def shuffled(self, x):
+        b, c, h, w = x.shape
+        return x.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)
+
+
 class Warped(nn.Module):
     """An image read at the places of a flow, whose two channels must stay (optical flow)."""
 
@@ -210,5 +230,5 @@ class Warped(nn.Module):
 
 BODIES = (
     PickedTokens, GatheredTokens, PickedByNumber, FourierMixing, PickedChannels, OrderedChannels, RolledChannels,
-    WrittenInPlace, WrittenRows, ScatteredRows, IndexedTokens, Frequencies, Regions, Distances, Warped,
+    WrittenInPlace, WrittenRows, ScatteredRows, IndexedTokens, Frequencies, Regions, Distances, Warped, ShuffleChain,
 )  # fmt: skip

@@ -67,7 +67,7 @@ def split(call: Call) -> list[Value]:
     if block is not None:
         if len(set(sizes)) == 1:
             atoms = np.moveaxis(block.atoms, block.axes.index(dim), 0)
-            call.facts.box(atoms.reshape(len(sizes), sizes[0], *atoms.shape[1:]), {0})
+            call.facts.box(atoms.reshape(len(sizes), sizes[0], *atoms.shape[1:]), {0}, counted=atoms.ndim == 1)
             if atoms.ndim == 1:
                 call.facts.lay_out(atoms)
         elif not call.name.endswith("with_sizes"):
