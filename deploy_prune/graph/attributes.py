@@ -9,7 +9,7 @@ attribute or checked.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +84,24 @@ def attributes_in(expression: Expression) -> set[Attribute]:
     if isinstance(expression, Operation):
         return attributes_in(expression.left) | attributes_in(expression.right)
     return set()
+
+
+def divisors_in(expression: Expression) -> set[Attribute]:
+    """All attributes by which ``expression`` divides."""
+    if not isinstance(expression, Operation):
+        return set()
+    found = divisors_in(expression.left) | divisors_in(expression.right)
+    return found | attributes_in(expression.right) if expression.symbol == "//" else found
+
+
+def numbers_of_parts(expressions: Iterable[Expression], known: Set[Attribute]) -> set[Attribute]:
+    """Attributes that are taken to stay, of expressions with several unknown ones: ``channels // parts`` keeps parts.
+
+    One that stands alone in another expression is determined there.
+    """
+    unknown = [(e, attributes_in(e) - known) for e in expressions]
+    divisors = {a for e, names in unknown if len(names) > 1 for a in divisors_in(e) & names}
+    return divisors - {a for _, names in unknown if len(names) == 1 for a in names}
 
 
 def solve_for(

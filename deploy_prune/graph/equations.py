@@ -10,7 +10,15 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from deploy_prune.graph.attributes import Attribute, AxisSize, Expression, Operation, attributes_in, evaluate
+from deploy_prune.graph.attributes import (
+    Attribute,
+    AxisSize,
+    Expression,
+    Operation,
+    attributes_in,
+    evaluate,
+    numbers_of_parts,
+)
 from deploy_prune.graph.boxes import ChooseAxis, Ties, canonical, key, rows_of
 from deploy_prune.graph.values import Atoms, Box, Frozen, SizeEquation
 
@@ -118,15 +126,18 @@ def untrue_sizes(
 ) -> list[Frozen]:
     """Freeze the components whose removal would change the two sides of a size equation by different amounts.
 
-    Attributes take up the difference where an equation names one that no other equation determines.
+    Attributes take up the difference where an equation names one that no other equation determines; of several in one
+    equation that which divides stays (:func:`~deploy_prune.graph.attributes.numbers_of_parts`).
     """
     changes = _Changes(equations, labels, values)
     open_equations = [e for e in equations if not isinstance(e.expression, int)]
     waiting = open_equations
     while waiting:
         left = [e for e in waiting if not changes.learn(e)]
-        if len(left) == len(waiting):
+        staying = numbers_of_parts((e.expression for e in left), changes.known.keys()) if left == waiting else set()
+        if left == waiting and not staying:
             break
+        changes.known |= {attribute: np.zeros(changes.count) for attribute in staying}
         waiting = left
     for attribute in attributes_of(open_equations) - changes.known.keys():
         changes.known[attribute] = np.zeros(changes.count)
@@ -227,9 +238,13 @@ class _Changes:
         if rest is None or one is None or two is None or not np.allclose(two - one, one - rest):
             return False
         factor = one - rest
-        if not factor.all() or ((change - rest) % factor).any():
+        if not factor.all():
             return False
-        self.known[unknown[0]] = (change - rest) / factor
+        taken_up = (change - rest) / factor
+        whole = np.round(taken_up)
+        if not np.allclose(taken_up, whole, rtol=0, atol=1e-6):
+            return False
+        self.known[unknown[0]] = whole
         return True
 
     def _dense(self, expression: Expression) -> int:

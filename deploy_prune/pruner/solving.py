@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from deploy_prune.errors import PlanError
-from deploy_prune.graph.attributes import Attribute, AxisSize, Operation, attributes_in, evaluate, solve_for
+from deploy_prune.graph.attributes import (
+    Attribute,
+    AxisSize,
+    Operation,
+    attributes_in,
+    evaluate,
+    numbers_of_parts,
+    solve_for,
+)
 from deploy_prune.graph.boxes import size_left
 from deploy_prune.graph.values import Atoms, Facts
 
@@ -36,7 +44,10 @@ def solve_attributes(facts: Facts, alive: np.ndarray, attributes: Mapping[Attrib
     while True:
         solvable = [e for e in equations if len(attributes_in(e.expression) - solved) == 1]
         if not solvable:
-            break
+            staying = numbers_of_parts((e.expression for e in equations), solved)
+            if not staying:
+                break
+            solved |= staying
         for equation in solvable:
             target = size(equation.atoms, equation.axis)
             for unknown in attributes_in(equation.expression) - solved:

@@ -11,6 +11,7 @@ from deploy_prune.graph.attributes import (
     attributes_in,
     evaluate,
     expression_of,
+    numbers_of_parts,
     solve_for,
 )
 
@@ -65,3 +66,11 @@ def test_solving(expression, size, expected):
 
 def test_names():
     assert (str(C), str(H), str(Attribute("", ("c",)))) == ("m.c", "m.shape[1]", "c")
+
+
+def test_what_divides_stays_unless_it_stands_alone_elsewhere():
+    width, parts, other = (Attribute("m", (name,)) for name in ("width", "parts", "other"))
+    pieces = Operation("//", Operation("*", width, other), parts)
+    assert numbers_of_parts([pieces, width], set()) == {parts}
+    assert numbers_of_parts([pieces, parts], set()) == set()  # a size of its own says what it becomes
+    assert numbers_of_parts([pieces], {width, other}) == set()  # then the equation itself determines it

@@ -21,6 +21,7 @@ FREE = {
     "ClippedLayers": {"stem.0": 16, "body.up": 24, "body.wide": 24},
     "ScalesOfHeads": {"stem.0": 16, "body.qkv": 4},
     "ProductsBetweenNorms": {"stem.0": 16},
+    "PartsByAttributes": {"stem.0": 16, "body.a.0": 8, "body.b.0": 20, "body.out.0": 16},
 }
 
 

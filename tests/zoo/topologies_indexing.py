@@ -217,6 +217,18 @@ class ShuffleChain(nn.Module):
         return x.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)
 
 
+class PartsByAttributes(nn.Module):
+    """Pieces as wide as one attribute over another: their number stays."""
+
+    def __init__(self):
+        super().__init__()
+        self.width, self.parts, self.a, self.b, self.out = 24, 3, conv(16, 24), conv(8, 20), conv(20, 16)
+
+    def forward(self, x):
+        first, second, third = self.a(x).split(self.width // self.parts, 1)
+        return self.out(self.b(first * second + third))
+
+
 class Warped(nn.Module):
     """An image read at the places of a flow, whose two channels must stay (optical flow)."""
 
@@ -231,4 +243,5 @@ class Warped(nn.Module):
 BODIES = (
     PickedTokens, GatheredTokens, PickedByNumber, FourierMixing, PickedChannels, OrderedChannels, RolledChannels,
     WrittenInPlace, WrittenRows, ScatteredRows, IndexedTokens, Frequencies, Regions, Distances, Warped, ShuffleChain,
+    PartsByAttributes,
 )  # fmt: skip
