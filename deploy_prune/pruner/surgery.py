@@ -77,8 +77,9 @@ def _slice_tensors(model: nn.Module, cuts: dict[str, list[tuple[int, torch.Tenso
     """Replace every cut tensor wherever it is registered; returns the modules that own one."""
     new: dict[int, torch.Tensor] = {}
     names = dict((*model.named_parameters(), *model.named_buffers()))
-    for name, axes in cuts.items():
-        new[id(names[name])] = _sliced(names[name], axes)
+    with torch.no_grad():
+        for name, axes in cuts.items():
+            new[id(names[name])] = _sliced(names[name], axes)
     touched = []
     for module in model.modules():
         hit = False
@@ -98,13 +99,12 @@ def _sliced(tensor: torch.Tensor, axes: list[tuple[int, torch.Tensor]]) -> torch
             data = data.index_select(axis, kept.to(data.device))
         return data.contiguous()
 
-    with torch.no_grad():
-        sliced = take(tensor.detach())
-        if not isinstance(tensor, nn.Parameter):
-            return sliced
-        parameter = nn.Parameter(sliced, requires_grad=tensor.requires_grad)
-        if tensor.grad is not None:
-            parameter.grad = take(tensor.grad)
+    sliced = take(tensor.detach())
+    if not isinstance(tensor, nn.Parameter):
+        return sliced
+    parameter = nn.Parameter(sliced, requires_grad=tensor.requires_grad)
+    if tensor.grad is not None:
+        parameter.grad = take(tensor.grad)
     return parameter
 
 
