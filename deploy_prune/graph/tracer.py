@@ -155,10 +155,7 @@ class Tracer:
         operator = operator_of(function)
         if operator.writes:
             self.snapshot.before((args, kwargs))
-        if self.made_up is None:
-            result = function(*args, **kwargs)
-        else:
-            result = self.made_up(function, args, kwargs, tracked)
+        result = self.made_up(function, args, kwargs, tracked) if self.made_up else function(*args, **kwargs)
         self._note_memory(operator, outputs := _tensors(result))
         if operator.name == "scalar_tensor":  # a plain number among an operator's tensors
             self.set_value(result, Value((), numbers=np.asarray(given[0])))

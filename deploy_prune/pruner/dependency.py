@@ -237,7 +237,7 @@ class DependencyGraph(LayerFunctions):
         Raises:
             PlanError: a branch that is none; else see :func:`deploy_prune.pruner.plan.make_plan`.
         """
-        return self.progress.step(self.model, self._masks(removed), self._checked(branches))[0]
+        return self.progress.step(self._masks(removed), self._checked(branches))[0]
 
     def prune(self, removed: Mapping[str, Any], branches: Collection[str] = ()) -> Plan:
         """Remove what :meth:`make_plan` would from the model in place; returns the plan of this step."""
@@ -258,7 +258,7 @@ class DependencyGraph(LayerFunctions):
         self, asked: Masks, root: Axis | None = None, record_history: bool = True, branches: Collection[str] = ()
     ) -> Plan:
         """Remove masked units and branches from the model in place; ``root`` is the axis that the history names."""
-        step, dense = self.progress.step(self.model, asked, branches)
+        step, dense = self.progress.step(asked, branches)
         self._branches = None
         self._known.clear()  # a layer may have become its shortcut, or depthwise
         self._registry.apply(self.model, step)

@@ -122,7 +122,7 @@ def architecture_hash(model: nn.Module) -> str:
 
 
 def make_plan(
-    model: nn.Module,
+    architecture: str,
     units: Units,
     removed: Mapping[str, Any],
     attributes: Mapping[Attribute, int],
@@ -131,7 +131,7 @@ def make_plan(
     """The plan that removes units ``removed[group]`` (integer indices into the group), and branches, from a model.
 
     Args:
-        model: the model that ``units`` describes.
+        architecture: :func:`architecture_hash` of the model that ``units`` describes.
         units: its dependency structure.
         removed: group name -> indices of the units to remove; groups not named stay whole.
         attributes: values of all traced attributes before pruning.
@@ -171,7 +171,7 @@ def make_plan(
         if not lies_within(attribute.module, branches)
     ]
     renumbered = [r for r in _renumberings(units, alive) if not lies_within(r.buffer, branches)]
-    return Plan(widths, tuple(cuts), tuple(changes), architecture_hash(model), branches, tuple(renumbered))
+    return Plan(widths, tuple(cuts), tuple(changes), architecture, branches, tuple(renumbered))
 
 
 def _renumberings(units: Units, alive: np.ndarray) -> list[Renumbering]:

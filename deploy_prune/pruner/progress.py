@@ -182,7 +182,7 @@ class Progress:
             idxs = (np.cumsum(alive) - 1)[[i for i in idxs if alive[i]]].tolist()
         return self.at(axis, idxs)
 
-    def step(self, model: nn.Module, asked: Masks, branches: Collection[str] = ()) -> tuple[Plan, Plan]:
+    def step(self, asked: Masks, branches: Collection[str] = ()) -> tuple[Plan, Plan]:
         """Plans that remove what is asked and all that went before: from the model as it is now, from the dense one.
 
         Raises:
@@ -191,7 +191,7 @@ class Progress:
         gone = {name: mask | asked.get(name, False) for name, mask in self._gone.items()}
         removed = {name: _equal_rows(mask) for name, mask in gone.items() if mask.any()}
         gone_branches = self._branches
-        dense = make_plan(model, self._units, removed, self._attributes, {*gone_branches, *branches})
+        dense = make_plan(self._dense_architecture, self._units, removed, self._attributes, {*gone_branches, *branches})
         cuts = []
         for cut in dense.cuts:
             alive = self._alive.get((cut.parameter, cut.axis))
@@ -200,7 +200,6 @@ class Progress:
             elif (size := int(alive.sum())) > len(cut.kept):
                 kept = (np.cumsum(alive) - 1)[list(cut.kept)]
                 cuts.append(replace(cut, size=size, kept=tuple(kept.tolist())))
-        dense = replace(dense, architecture=self._dense_architecture)
         fresh = tuple(b for b in dense.branches if b not in gone_branches)
         return replace(dense, cuts=tuple(cuts), architecture=self._architecture, branches=fresh), dense
 
