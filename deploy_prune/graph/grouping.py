@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -59,12 +60,13 @@ def group_components(axes: Mapping[Axis, Atoms], components: Components) -> list
         # Components of one signature touch each axis equally often: their entries form one table.
         why = int(reason[group[0]])
         entries = order[_ranges(bounds, group)].reshape(len(group), -1)
-        axis = axis_of[entries[0]]
-        edges = np.flatnonzero(np.diff(axis)) + 1
+        axis, indices = axis_of[entries[0]], index_of[entries]
+        edges = [0, *(np.diff(axis).nonzero()[0] + 1).tolist(), len(axis)]
+        row = np.zeros(len(axis), np.int64)
         slices = []
-        for columns in np.split(np.arange(len(axis)), edges):
-            parameter, number = names[axis[columns[0]]]
-            slices.append(Slices(parameter, number, index_of[entries[:, columns]], np.zeros(len(columns), np.int64)))
+        for start, end in itertools.pairwise(edges):
+            parameter, number = names[axis[start]]
+            slices.append(Slices(parameter, number, indices[:, start:end], row[start:end]))
         found.append(Grouped(touched[group], tuple(slices), why < 0 and len(group) > 1))
     return found
 

@@ -22,10 +22,10 @@ class RowFinder:
     """Splits column groups into rows of cells."""
 
     def __init__(self, facts: Facts, resolved: Resolved) -> None:
-        self.cell_of = resolved.cells
+        self._cell_of = resolved.cells
         self._facts, self._resolved = facts, resolved
-        self._column_of_cell = np.zeros(int(self.cell_of.max(initial=-1)) + 1, np.int64)
-        self._column_of_cell[self.cell_of] = resolved.columns.labels
+        self._column_of_cell = np.zeros(int(self._cell_of.max(initial=-1)) + 1, np.int64)
+        self._column_of_cell[self._cell_of] = resolved.columns.labels
         self._cells = np.argsort(self._column_of_cell, kind="stable")
         self._bounds = np.searchsorted(self._column_of_cell[self._cells], np.arange(resolved.columns.count + 1))
 
@@ -53,6 +53,13 @@ class RowFinder:
         table = np.take_along_axis(cells, np.argsort(numbers, axis=1), axis=1).T
         return table[np.argsort(table[:, 0])]
 
+    def row_of_atoms(self, cells: np.ndarray) -> np.ndarray:
+        """For every atom the row of its cell in such a table; 0 for atoms of other groups."""
+        row_of_cell = np.zeros(len(self._column_of_cell), np.int64)
+        row_of_cell[cells] = np.arange(len(cells))[:, None]
+        rows: np.ndarray = row_of_cell[self._cell_of]
+        return rows
+
     @cached_property
     def _vectors(self) -> list[tuple[np.ndarray, bool]]:
         """Cells of every counted row (False) and of every flattened layout (True), each once."""
@@ -63,7 +70,7 @@ class RowFinder:
                 found += [(row, False) for row in rows_of(box.atoms, axis)]
         found += [(e.atoms.ravel(), False) for e in self._facts.equations]
         found += [(layout.ravel(), True) for layout in self._facts.layouts]
-        return [(self.cell_of[a], kind) for a, kind in {(key(a), kind): (a, kind) for a, kind in found}.values()]
+        return [(self._cell_of[a], kind) for a, kind in {(key(a), kind): (a, kind) for a, kind in found}.values()]
 
     @cached_property
     def _touches(self) -> tuple[np.ndarray, np.ndarray]:
@@ -78,22 +85,26 @@ class RowFinder:
     def _touching(self, columns: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The counted rows and the layouts that hold anything of these components."""
         component, number = self._touches
-        hit = np.unique(number[np.isin(component, columns)]).tolist()
+        asked = np.zeros(self._resolved.columns.count, bool)
+        asked[columns] = True
+        hit = np.unique(number[asked[component]]).tolist()
         vectors = [self._vectors[k] for k in hit]
         return [v for v, is_layout in vectors if not is_layout], [v for v, is_layout in vectors if is_layout]
 
     def _row_numbers(self, cells: np.ndarray, counted: Sequence[np.ndarray]) -> np.ndarray | None:
         """A number per cell, equal where the same rows hold them; None where one holds a cell twice."""
-        numbers = np.random.default_rng(0).integers(1, 2**63, len(counted), dtype=np.uint64)
+        signature = np.zeros(len(cells), np.uint64)
+        if not counted:
+            return signature
         place = np.full(len(self._column_of_cell), -1, np.int64)
         place[cells] = np.arange(len(cells))
-        signature = np.zeros(len(cells), np.uint64)
-        for number, row in zip(numbers, counted, strict=True):
-            places = place[row]
-            places = places[places >= 0]
-            if len(np.unique(places)) < len(places):
-                return None
-            signature[places] += number
+        places, vector = place[np.concatenate(counted)], np.repeat(np.arange(len(counted)), list(map(len, counted)))
+        places, vector = places[places >= 0], vector[places >= 0]
+        pairs = vector * len(cells) + places
+        if len(np.unique(pairs)) < len(pairs):
+            return None
+        numbers = np.random.default_rng(0).integers(1, 2**63, len(counted), dtype=np.uint64)
+        np.add.at(signature, places, numbers[vector])
         return signature
 
 

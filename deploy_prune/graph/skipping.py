@@ -25,6 +25,8 @@ _ELEMENTWISE = frozenset(
 _PRODUCTS = {"mm": 2, "addmm": 2, "bmm": 3}
 """Products of the last two arguments, and the number of their axes."""
 
+_LEFT_OUT = _ELEMENTWISE | _PRODUCTS.keys() | {"convolution", "native_batch_norm"}
+
 
 class NumbersAskedError(Exception):
     """The model asks for a number that was made up."""
@@ -44,7 +46,7 @@ class MadeUp:
             NumbersAskedError: the operator's result depends on numbers that were made up.
         """
         operator = operator_of(function)
-        shape = _shape(function, args) if tracked else None
+        shape = _shape(operator.name, args) if tracked and operator.name in _LEFT_OUT else None
         if shape is not None and operator.in_place and self._any_made_up(args[0]):
             return args[0]
         if shape is not None and not operator.writes:
@@ -104,16 +106,14 @@ def _zeros(operator: Operator, first: torch.Tensor, shape: tuple[int, ...]) -> A
     return zeros if operator.returns == 1 else (zeros, *(first.new_zeros(0) for _ in range(operator.returns - 1)))
 
 
-def _shape(function: Any, args: tuple[Any, ...]) -> tuple[int, ...] | None:
-    """The result's shape of an operator that can be left out; None for any other, and for arguments that do not fit:
-    the operator itself then says why.
-    """
+def _shape(name: str, args: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """The result's shape of an operator that can be left out; None for arguments that do not fit: it then says why."""
     tensors = [a for a in args if isinstance(a, torch.Tensor)]
-    if function.namespace != "aten" or not tensors or args[0] is not tensors[0] or not args[0].is_floating_point():
+    if not tensors or args[0] is not tensors[0] or not args[0].is_floating_point():
         return None
     if any(t.dtype != args[0].dtype for t in tensors):
         return None
-    name, shapes = function.overloadpacket.__name__.rstrip("_"), [tuple(t.shape) for t in tensors]
+    shapes = [tuple(t.shape) for t in tensors]
     if name == "convolution":
         return _convolution(*args[:2], *args[3:9])
     if name in _PRODUCTS:
@@ -124,7 +124,7 @@ def _shape(function: Any, args: tuple[Any, ...]) -> tuple[int, ...] | None:
     if name == "native_batch_norm":
         fits = not args[5] and all(shape == shapes[0][1:2] for shape in shapes[1:])
     else:
-        fits = name in _ELEMENTWISE and all(_fits(shape, shapes[0]) for shape in shapes[1:])
+        fits = all(_fits(shape, shapes[0]) for shape in shapes[1:])
     return shapes[0] if fits else None
 
 

@@ -17,6 +17,7 @@ from deploy_prune.errors import InputError
 _ATOMS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 _MAPPINGS = frozenset({dict, OrderedDict, defaultdict, Counter})
 _SEQUENCES = frozenset({list, set, deque})
+_CONTAINERS = _MAPPINGS | _SEQUENCES
 
 # Objects of torch, NumPy and Python itself keep their own state; these few only hold what users put there.
 _PLAIN_LIBRARIES = frozenset({"types", "argparse"})
@@ -46,9 +47,12 @@ class Snapshot:
         Raises:
             InputError: it has lazy layers that no run has given their sizes.
         """
-        lazy = [n for n, t in (*model.named_parameters(), *model.named_buffers()) if is_lazy(t)]
-        if lazy:
-            raise InputError(f"{lazy[0]} has no size yet; run the model once, so that its lazy layers get their sizes")
+        for name, module in model.named_modules():
+            for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None and is_lazy(tensor):
+                    lazy = f"{name}.{key}".lstrip(".")
+                    raise InputError(f"{lazy} has no size yet; run the model once, so that its lazy layers get theirs")
+        self._empty: list[Any] = []
         self._containers: list[tuple[Any, Any]] = []
         self._parameters: list[tuple[nn.Parameter, torch.Tensor, bool, torch.Tensor | None]] = []
         self._copies: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -61,6 +65,9 @@ class Snapshot:
         while left:
             value = left.pop()
             kind: Any = type(value)
+            if kind in _CONTAINERS and not value:  # as most are: every module has a dozen for hooks
+                self._empty.append(value)
+                continue
             if id(value) in seen:
                 continue
             seen.add(id(value))
@@ -95,9 +102,10 @@ class Snapshot:
 
     def restore(self) -> None:
         """Put everything back, as often as it takes: the same objects with their old content."""
+        for container in self._empty:
+            if container:
+                container.clear()
         for container, content in self._containers:
-            if not container and not content:
-                continue
             container.clear()
             (container.extend if isinstance(container, (list, deque)) else container.update)(content)
         for parameter, data, requires_grad, grad in self._parameters:

@@ -1,4 +1,4 @@
-"""What hears a run: modes and hooks that turn every operator into facts about its values.
+"""What hears a run: modes that turn every operator into facts about its values.
 
 A ``TorchDispatchMode`` sees every ATen operator of an eager run, so any Python control flow works; a
 ``TorchFunctionMode`` sees sizes before C++ turns them into plain numbers. Nothing of either stays behind.
@@ -10,7 +10,6 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from deploy_prune.graph.attributes import hear_comparisons
 from deploy_prune.graph.calling import alternative_forwards, plain, users_file
-from deploy_prune.graph.operators import operator_of
-from deploy_prune.graph.preserve import heard_functionals
+from deploy_prune.graph.operators import Operator, operator_of
+from deploy_prune.graph.preserve import heard_calls, heard_functionals
 from deploy_prune.graph.rules import RULES, Call
 from deploy_prune.graph.rules.elementwise import elementwise
 from deploy_prune.graph.sizes import observe
@@ -53,21 +52,20 @@ class Tracer:
         self.operator = ""
         self.inside_alternative = False
         self.modules = {id(m): n for n, m in model.named_modules()}
-        self.many_sided = {k for k in set(map(type, model.modules())) if any(n.startswith("forward_") for n in dir(k))}
-        self.tensors = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
-        self.numbers = {n: b.detach().cpu().numpy() for n, b in model.named_buffers() if _holds_positions(b)}
-        self.numbers |= {n: np.asarray(b.item()) for n, b in model.named_buffers() if _is_bound(b)}
+        self.many_sided = set(filter(_has_alternatives, set(map(type, model.modules()))))
+        buffers = dict(model.named_buffers())
+        self.tensors = {id(t): n for n, t in (*model.named_parameters(), *buffers.items())}
+        self.numbers = {n: b.detach().cpu().numpy() for n, b in buffers.items() if _holds_positions(b)}
+        self.numbers |= {n: np.asarray(b.item()) for n, b in buffers.items() if _is_bound(b)}
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Modes and hooks for the time of one run."""
-        hooks = nn.modules.module
+        """Modes for the time of one run."""
         with ExitStack() as stack:
             self.stack.clear()
             self.operator = ""
             stack.enter_context(torch.no_grad())
-            stack.callback(hooks.register_module_forward_pre_hook(self._enter).remove)
-            stack.callback(hooks.register_module_forward_hook(self._leave).remove)
+            stack.enter_context(heard_calls(self._call))
             stack.enter_context(hear_comparisons(self.facts.comparisons))
             stack.enter_context(heard_functionals())
             stack.enter_context(_Operators(self))
@@ -85,16 +83,18 @@ class Tracer:
         while len(self.known_calls) > mark[0]:
             self.known_calls.popitem()
 
-    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if id(module) in self.modules:
-            self.stack.append(self.modules[id(module)])
-            if not self.inside_alternative and type(module) in self.many_sided:
-                for alternative in alternative_forwards(module):
-                    self._run_alternative(alternative, args)
-
-    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if id(module) in self.modules and self.stack:
-            self.stack.pop()
+    def _call(self, call: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a module; while it runs, and where it fails, the stack ends with its name."""
+        name, depth = self.modules.get(id(module)), len(self.stack)
+        if name is None:
+            return call(module, *args, **kwargs)
+        self.stack.append(name)
+        if type(module) in self.many_sided and not self.inside_alternative:
+            for alternative in alternative_forwards(module):
+                self._run_alternative(alternative, args)
+        result = call(module, *args, **kwargs)
+        del self.stack[depth:]
+        return result
 
     def _run_alternative(self, forward: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Hear what another forward of the module says; one that cannot run now says nothing."""
@@ -126,8 +126,7 @@ class Tracer:
         if name is not None:
             self.facts.reached.add(name)
             if name not in self.own_values:
-                value = self.facts.parameter(name, tensor.shape)
-                self.own_values[name] = replace(value, numbers=self.numbers.get(name))
+                self.own_values[name] = self.facts.parameter(name, tensor.shape, self.numbers.get(name))
             return self.own_values[name]
         known = self.values.get(id(tensor))
         if known is not None and known[0]() is tensor:
@@ -149,24 +148,33 @@ class Tracer:
         """Remember the abstract value of a tensor for as long as it lives."""
         self.values[id(tensor)] = weakref.ref(tensor), value
 
-    def compute(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], given: tuple[Any, ...]) -> Any:
-        """The operator's result, or one that is made up."""
-        if self.made_up is None:
-            return function(*args, **kwargs)
-        return self.made_up(function, args, kwargs, any(map(_is_tracked, given)))
-
-    def record(self, function: Any, given: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
-        """Apply the operator's rule to arguments that :meth:`abstract` gave before the call."""
-        outputs = [result] if isinstance(result, torch.Tensor) else _tensors(result)
+    def hear(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator, or make up its result, and record what it says."""
+        given, named = self.abstract(args), {k: self.abstract(a) for k, a in kwargs.items()}
+        tracked = any(map(_is_tracked, given)) or any(map(_is_tracked, named.values()))
         operator = operator_of(function)
+        if operator.writes:
+            self.snapshot.before((args, kwargs))
+        result = self.made_up(function, args, kwargs, tracked) if self.made_up else function(*args, **kwargs)
+        self._note_memory(operator, outputs := _tensors(result))
+        if operator.name == "scalar_tensor":  # a plain number among an operator's tensors
+            self.set_value(result, Value((), numbers=np.asarray(given[0])))
+        if tracked:
+            self._record(function, given, named, outputs)
+        return result
+
+    def _note_memory(self, operator: Operator, outputs: list[torch.Tensor]) -> None:
+        """Keep count of the memory that several tensors see."""
         if operator.is_view:
             self.viewed.update(t.untyped_storage()._cdata for t in outputs)
         elif self.viewed and not operator.writes:  # the memory of a tensor that is gone serves another one
             self.viewed.difference_update(t.untyped_storage()._cdata for t in outputs)
-        if operator.name == "scalar_tensor":  # a plain number among an operator's tensors
-            self.set_value(result, Value((), numbers=np.asarray(given[0])))
-        if not any(map(_is_tracked, (*given, *named.values()))):
-            return
+
+    def _record(
+        self, function: Any, given: tuple[Any, ...], named: dict[str, Any], outputs: list[torch.Tensor]
+    ) -> None:
+        """Apply the operator's rule to arguments that :meth:`abstract` gave before the call."""
+        operator = operator_of(function)
         self.operator = operator.name
         shapes = tuple(tuple(t.shape) for t in outputs)
         # The same operator on the same values says the same again, as most do in train mode after eval mode.
@@ -216,6 +224,10 @@ class Tracer:
                 )
 
 
+def _has_alternatives(kind: type[nn.Module]) -> bool:
+    return any(name.startswith("forward_") for base in kind.__mro__ for name in vars(base))
+
+
 def _holds_positions(buffer: torch.Tensor) -> bool:
     return buffer.ndim == 1 and buffer.dtype in (torch.int64, torch.int32)
 
@@ -234,7 +246,10 @@ _NUMBERS = frozenset({int, float, bool, type(None)})
 
 
 def _tensors(result: Any) -> list[torch.Tensor]:
-    return [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
+    """The tensors of an operator's result, which is one, or a tuple or list of them."""
+    if isinstance(result, torch.Tensor):
+        return [result]
+    return [t for part in result for t in _tensors(part)] if isinstance(result, (tuple, list)) else []
 
 
 class _Operators(TorchDispatchMode):
@@ -247,13 +262,7 @@ class _Operators(TorchDispatchMode):
         self.tracer = tracer
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        given, named = self.tracer.abstract(args), {k: self.tracer.abstract(a) for k, a in kwargs.items()}
-        if operator_of(func).writes:
-            self.tracer.snapshot.before((args, kwargs))
-        result = self.tracer.compute(func, args, kwargs, given)
-        self.tracer.record(func, given, named, result)
-        return result
+        return self.tracer.hear(func, args, kwargs or {})
 
 
 class _Functions(TorchFunctionMode):

@@ -154,17 +154,16 @@ def _column_group(names: _Names, grouped: Grouped, axes: Mapping[Axis, Atoms], f
     width, name = len(grouped.labels), names.of(grouped.slices)
     cells = finder.rows(grouped.labels)
     if cells is not None:
-        slices = [_sorted_by_row(s, axes[s.parameter, s.axis], cells, finder.cell_of) for s in grouped.slices]
+        row_of = finder.row_of_atoms(cells)
+        slices = [_sorted_by_row(s, row_of[axes[s.parameter, s.axis]]) for s in grouped.slices]
         if all(s is not None for s in slices):
             return UnitGroup(name, "channels", width, tuple(s for s in slices if s), cells, "cells")
     return UnitGroup(name, "channels", width, grouped.slices, grouped.labels[None], "columns")
 
 
-def _sorted_by_row(slices: Slices, atoms: Atoms, cells: np.ndarray, cell_of: np.ndarray) -> Slices | None:
+def _sorted_by_row(slices: Slices, row_of: np.ndarray) -> Slices | None:
     """The same slices with each unit's indices in order of rows; None where units differ in how many each row has."""
-    order = np.argsort(cells.ravel())
-    found = cell_of[atoms[slices.indices]]
-    row = order[np.searchsorted(cells.ravel()[order], found)] // cells.shape[1]
+    row = row_of[slices.indices]
     by_row = np.argsort(row, axis=1, kind="stable")
     row = np.take_along_axis(row, by_row, axis=1)
     if (row != row[:1]).any():

@@ -11,6 +11,7 @@ Operator rules turn the values that enter an operator into the values that leave
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -212,18 +213,18 @@ class Facts:
 
     def fresh(self, shape: int | Sequence[int]) -> Atoms:
         """New atoms in an array of ``shape``."""
-        size = int(np.prod(shape))
+        size = shape if isinstance(shape, int) else math.prod(shape)
         atoms = np.arange(self.count, self.count + size, dtype=np.int64).reshape(shape)
         self.count += size
         return atoms
 
-    def parameter(self, name: str, shape: Sequence[int]) -> Value:
+    def parameter(self, name: str, shape: Sequence[int], numbers: np.ndarray | None = None) -> Value:
         """The value of a parameter or buffer: fresh atoms on each axis of size > 1."""
         for axis, size in enumerate(shape):
             if size > 1 and (name, axis) not in self.axes:
                 self.axes[name, axis] = self.fresh(size)
         blocks = tuple(Block((a,), self.axes[name, a], zeros=True) for a, s in enumerate(shape) if s > 1)
-        return Value(tuple(shape), blocks)
+        return Value(tuple(shape), blocks, numbers)
 
     def unify(self, a: Atoms, b: Atoms) -> None:
         """``a[i]`` and ``b[i]`` live and die together (arrays of one shape)."""

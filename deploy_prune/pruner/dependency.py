@@ -89,10 +89,10 @@ class DependencyGraph(LayerFunctions):
         self._ignored_layers = list(ignored_layers or ())
         self._ignored_params = {parameters[id(p)] for p in ignored_params or () if id(p) in parameters}
         self._known: dict[tuple[Axis, Axis], Dependency] = {}
+        self._places = {axis: self._place(axis) for axis in self.units.axes}
         self._sides: dict[tuple[nn.Module, bool], Axis] = {}
-        for parameter, axis in self.units.axes:
-            node, name = self.node(parameter)
-            self._sides.setdefault((node.module, is_out_axis(node.module, name, axis)), (parameter, axis))
+        for axis, (node, _, out) in self._places.items():
+            self._sides.setdefault((node.module, out), axis)
         return self
 
     @property
@@ -100,17 +100,18 @@ class DependencyGraph(LayerFunctions):
         """What may not be removed, with reasons."""
         return self.units.frozen
 
-    def node(self, parameter: str) -> tuple[Node, str]:
-        """The owner of a parameter, and the parameter's own name."""
-        owner, _, name = parameter.rpartition(".")
-        return Node(self._modules[owner], owner), name
+    def _place(self, axis: Axis) -> tuple[Node, str, bool]:
+        """The owner of a parameter, the parameter's own name, and whether the axis counts the owner's outputs."""
+        owner, _, name = axis[0].rpartition(".")
+        module = self._modules[owner]
+        return Node(module, owner), name, is_out_axis(module, name, axis[1])
 
     def dependency(self, axis: Axis, root: Axis | None = None) -> Dependency:
         """The dependency that stands for one parameter axis in a group of this root (by default, of itself)."""
         known = self._known.get((axis, root or axis))
         if known is None:
-            (target, name), source = self.node(axis[0]), self.dependency(root) if root not in (None, axis) else None
-            out = is_out_axis(target.module, name, axis[1])
+            target, name, out = self._places[axis]
+            source = self.dependency(root) if root not in (None, axis) else None
             handler = self._registry.function(target.module, out)
             origin, trigger = (source.target, source.handler) if source else (target, handler)
             known = Dependency(origin, trigger, target, handler, name, axis[1], out)
@@ -123,7 +124,7 @@ class DependencyGraph(LayerFunctions):
         Raises:
             PlanError: there is none.
         """
-        return Group(self, {name: self.progress.mask(name, np.arange(self.progress.group(name).width))})
+        return Group(self, {name: self.progress.whole(name)})
 
     def get_all_groups(
         self,
@@ -236,7 +237,7 @@ class DependencyGraph(LayerFunctions):
         Raises:
             PlanError: a branch that is none; else see :func:`deploy_prune.pruner.plan.make_plan`.
         """
-        return self.progress.step(self.model, self._masks(removed), self._checked(branches))[0]
+        return self.progress.step(self._masks(removed), self._checked(branches))[0]
 
     def prune(self, removed: Mapping[str, Any], branches: Collection[str] = ()) -> Plan:
         """Remove what :meth:`make_plan` would from the model in place; returns the plan of this step."""
@@ -257,7 +258,7 @@ class DependencyGraph(LayerFunctions):
         self, asked: Masks, root: Axis | None = None, record_history: bool = True, branches: Collection[str] = ()
     ) -> Plan:
         """Remove masked units and branches from the model in place; ``root`` is the axis that the history names."""
-        step, dense = self.progress.step(self.model, asked, branches)
+        step, dense = self.progress.step(asked, branches)
         self._branches = None
         self._known.clear()  # a layer may have become its shortcut, or depthwise
         self._registry.apply(self.model, step)

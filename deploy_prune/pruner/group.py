@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -113,7 +113,8 @@ class Group:
 
     def by_row(self) -> list[Group]:
         """The same units as each row sees them, to be scored by themselves; one row sees all."""
-        return [Group(self._graph, self._masks, self._root, row) for row in range(self.rows)]
+        rows = self.rows
+        return [self] if rows == 1 else [Group(self._graph, self._masks, self._root, row) for row in range(rows)]
 
     def stacked(self) -> StackedRows | None:
         """All rows of :meth:`by_row` in one view; None where they own unequal parts of an axis."""
@@ -145,11 +146,13 @@ class Group:
 
     def _tables(self, name: str) -> Iterator[tuple[Axis, np.ndarray, np.ndarray]]:
         """Axis, indices (k, m) and row of each column, for every slice of one part."""
-        units = self._graph.progress.units_now(name, self._masks[name])
-        for s in self._now(name).slices:
-            columns = np.arange(len(s.row)) if self._row is None else np.flatnonzero(s.row == self._row)
-            if len(columns):
-                yield (s.parameter, s.axis), s.indices[units[s.row[columns]].T, columns], s.row[columns]
+        now, units = self._now(name), self._graph.progress.units_now(name, self._masks[name])
+        whole = units.shape == now.dense.shape
+        for s in now.slices:
+            columns: Any = slice(None) if self._row is None else np.flatnonzero(s.row == self._row)
+            row, indices = s.row[columns], s.indices[:, columns]
+            if len(row):
+                yield (s.parameter, s.axis), indices if whole else _chosen(indices, units[row]), row
 
     @property
     def items(self) -> list[GroupItem]:
@@ -207,6 +210,12 @@ class Group:
         lines = [f"group {self.name}: {self.width} units"]
         lines += [f"[{k}] {dep}, {show(idxs)}{'' if k else ' (root)'}" for k, (dep, idxs) in enumerate(self.items)]
         return "\n".join(lines)
+
+
+def _chosen(indices: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """The units (m, k) of each column of indices (all units, m), shape (k, m)."""
+    chosen: np.ndarray = np.take_along_axis(indices, units.T, axis=0)
+    return chosen
 
 
 @dataclass(frozen=True)

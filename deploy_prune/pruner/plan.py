@@ -122,7 +122,7 @@ def architecture_hash(model: nn.Module) -> str:
 
 
 def make_plan(
-    model: nn.Module,
+    architecture: str,
     units: Units,
     removed: Mapping[str, Any],
     attributes: Mapping[Attribute, int],
@@ -131,7 +131,7 @@ def make_plan(
     """The plan that removes units ``removed[group]`` (integer indices into the group), and branches, from a model.
 
     Args:
-        model: the model that ``units`` describes.
+        architecture: :func:`architecture_hash` of the model that ``units`` describes.
         units: its dependency structure.
         removed: group name -> indices of the units to remove; groups not named stay whole.
         attributes: values of all traced attributes before pruning.
@@ -162,7 +162,7 @@ def make_plan(
     _check_complete(units, alive)
     cuts = []
     for (parameter, axis), atoms in units.axes.items():
-        kept = np.flatnonzero(alive[atoms])
+        kept = alive[atoms].nonzero()[0]
         if len(kept) < len(atoms) and not lies_within(parameter, branches):
             cuts.append(AxisCut(parameter, axis, len(atoms), tuple(kept.tolist())))
     changes = [
@@ -171,7 +171,7 @@ def make_plan(
         if not lies_within(attribute.module, branches)
     ]
     renumbered = [r for r in _renumberings(units, alive) if not lies_within(r.buffer, branches)]
-    return Plan(widths, tuple(cuts), tuple(changes), architecture_hash(model), branches, tuple(renumbered))
+    return Plan(widths, tuple(cuts), tuple(changes), architecture, branches, tuple(renumbered))
 
 
 def _renumberings(units: Units, alive: np.ndarray) -> list[Renumbering]:
@@ -188,7 +188,8 @@ def _renumberings(units: Units, alive: np.ndarray) -> list[Renumbering]:
 def _checked(group: UnitGroup, indices: np.ndarray) -> np.ndarray:
     """Indices to remove as (rows, k), the same in every row if one vector is given."""
     if indices.ndim == 1:
-        indices = np.broadcast_to(np.unique(indices), (group.rows, len(np.unique(indices))))
+        indices = np.unique(indices)
+        indices = np.broadcast_to(indices, (group.rows, len(indices)))
     if indices.ndim != 2 or len(indices) != group.rows:
         raise PlanError(
             f"group {group.name} has {group.rows} rows, got indices of shape {indices.shape}; give one vector, or one "
@@ -196,7 +197,8 @@ def _checked(group: UnitGroup, indices: np.ndarray) -> np.ndarray:
         )
     if indices.size and (indices.min() < 0 or indices.max() >= group.width):
         raise PlanError(f"group {group.name} has units 0 to {group.width - 1}, got {indices.min()} to {indices.max()}")
-    if any(len(np.unique(row)) < len(row) for row in indices):
+    ordered = np.sort(indices, axis=1)
+    if (ordered[:, 1:] == ordered[:, :-1]).any():
         raise PlanError(f"a row of group {group.name} names an index twice; every row must lose equally many")
     if indices.shape[1] == group.width:
         raise PlanError(f"all {group.width} units of group {group.name} would go; keep at least one")

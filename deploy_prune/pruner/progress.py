@@ -95,6 +95,13 @@ class Progress:
             self._now[name] = _living(self._dense[name], self._alive, self._branches)
         return self._now[name]
 
+    def whole(self, name: str) -> np.ndarray:
+        """All units that a group has now, as a mask over the dense model's."""
+        now = self.group(name)
+        mask = np.zeros_like(self._gone[name])
+        mask[now.dense_rows[:, None], now.dense] = True
+        return mask
+
     def units_now(self, name: str, mask: np.ndarray) -> np.ndarray:
         """Those of the masked units that are left, as indices (rows, k) into the group as it is now."""
         now = self.group(name)
@@ -175,7 +182,7 @@ class Progress:
             idxs = (np.cumsum(alive) - 1)[[i for i in idxs if alive[i]]].tolist()
         return self.at(axis, idxs)
 
-    def step(self, model: nn.Module, asked: Masks, branches: Collection[str] = ()) -> tuple[Plan, Plan]:
+    def step(self, asked: Masks, branches: Collection[str] = ()) -> tuple[Plan, Plan]:
         """Plans that remove what is asked and all that went before: from the model as it is now, from the dense one.
 
         Raises:
@@ -184,7 +191,7 @@ class Progress:
         gone = {name: mask | asked.get(name, False) for name, mask in self._gone.items()}
         removed = {name: _equal_rows(mask) for name, mask in gone.items() if mask.any()}
         gone_branches = self._branches
-        dense = make_plan(model, self._units, removed, self._attributes, {*gone_branches, *branches})
+        dense = make_plan(self._dense_architecture, self._units, removed, self._attributes, {*gone_branches, *branches})
         cuts = []
         for cut in dense.cuts:
             alive = self._alive.get((cut.parameter, cut.axis))
@@ -193,7 +200,6 @@ class Progress:
             elif (size := int(alive.sum())) > len(cut.kept):
                 kept = (np.cumsum(alive) - 1)[list(cut.kept)]
                 cuts.append(replace(cut, size=size, kept=tuple(kept.tolist())))
-        dense = replace(dense, architecture=self._dense_architecture)
         fresh = tuple(b for b in dense.branches if b not in gone_branches)
         return replace(dense, cuts=tuple(cuts), architecture=self._architecture, branches=fresh), dense
 
@@ -207,7 +213,8 @@ class Progress:
         alive: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}  # the axes of a group mostly keep the same indices
         for cut in dense.cuts:
             if (cut.size, cut.kept) not in alive:
-                alive[cut.size, cut.kept] = np.isin(np.arange(cut.size), cut.kept)
+                alive[cut.size, cut.kept] = np.zeros(cut.size, bool)
+                alive[cut.size, cut.kept][list(cut.kept)] = True
             self._alive[cut.parameter, cut.axis] = alive[cut.size, cut.kept]
 
 
@@ -222,8 +229,8 @@ def _by_row(hit: np.ndarray, row: np.ndarray, rows: int) -> np.ndarray:
 def _equal_rows(mask: np.ndarray) -> np.ndarray:
     """Masked units as (rows, k); a row that has fewer went as a whole, as a head, and is filled up with any others."""
     k = int(mask.sum(axis=1).max())
-    filled = [np.concatenate([np.flatnonzero(row), np.flatnonzero(~row)])[:k] for row in mask]
-    return np.stack(filled) if len(filled) > 1 else filled[0]
+    masked_first: np.ndarray = np.argsort(~mask, axis=1, kind="stable")
+    return masked_first[:, :k]
 
 
 def _living(group: UnitGroup, alive: Mapping[Axis, np.ndarray], branches: Collection[str]) -> GroupNow:
@@ -232,6 +239,9 @@ def _living(group: UnitGroup, alive: Mapping[Axis, np.ndarray], branches: Collec
     if not left_over:
         return GroupNow(group.name, group.kind, (), np.empty((group.rows, 0), np.int64), np.arange(group.rows))
     tables = [(s, alive[axis][s.indices]) for s in left_over if (axis := (s.parameter, s.axis)) in alive]
+    if not tables:
+        dense = np.broadcast_to(np.arange(group.width), (group.rows, group.width))
+        return GroupNow(group.name, group.kind, tuple(left_over), dense, np.arange(group.rows))
     cells = np.ones((group.rows, group.width), bool)
     for s, living in tables:
         for row in np.unique(s.row):

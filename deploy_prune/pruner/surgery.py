@@ -73,19 +73,20 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
+@torch.no_grad()
 def _slice_tensors(model: nn.Module, cuts: dict[str, list[tuple[int, torch.Tensor]]]) -> list[nn.Module]:
     """Replace every cut tensor wherever it is registered; returns the modules that own one."""
-    new: dict[int, torch.Tensor] = {}
-    names = dict((*model.named_parameters(), *model.named_buffers()))
-    for name, axes in cuts.items():
-        new[id(names[name])] = _sliced(names[name], axes)
+    new: dict[int, torch.Tensor] = {}  # by id of the old ones, which all stand somewhere when the walk begins
     touched = []
-    for module in model.modules():
+    for name, module in model.named_modules():
         hit = False
         for registry in (module._parameters, module._buffers):
             for key, tensor in registry.items():
-                if tensor is not None and id(tensor) in new:
-                    registry[key] = new[id(tensor)]  # type: ignore[assignment]
+                axes = cuts.get(f"{name}.{key}" if name else key)
+                if tensor is not None and axes and id(tensor) not in new:
+                    new[id(tensor)] = _sliced(tensor, axes)
+                if id(tensor) in new:
+                    registry[key] = new[id(tensor)]
                     hit = True
         if hit:
             touched.append(module)
@@ -98,13 +99,12 @@ def _sliced(tensor: torch.Tensor, axes: list[tuple[int, torch.Tensor]]) -> torch
             data = data.index_select(axis, kept.to(data.device))
         return data.contiguous()
 
-    with torch.no_grad():
-        sliced = take(tensor.detach())
-        if not isinstance(tensor, nn.Parameter):
-            return sliced
-        parameter = nn.Parameter(sliced, requires_grad=tensor.requires_grad)
-        if tensor.grad is not None:
-            parameter.grad = take(tensor.grad)
+    sliced = take(tensor.detach())
+    if not isinstance(tensor, nn.Parameter):
+        return sliced
+    parameter = nn.Parameter(sliced, requires_grad=tensor.requires_grad)
+    if tensor.grad is not None:
+        parameter.grad = take(tensor.grad)
     return parameter
 
 

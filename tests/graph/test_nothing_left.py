@@ -111,6 +111,7 @@ def surroundings():
         torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist(),
         {k: id(v) for k, v in functional.items() if k.startswith("has_torch_function")},
         {k: list(v) for k, v in hooks.items() if k.startswith("_global_") and isinstance(v, dict)},
+        {k: id(v) for k, v in vars(nn.Module).items()},
         _len_torch_dispatch_stack(), _len_torch_function_stack(),
         torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"),
         torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype(), torch.get_num_threads(),

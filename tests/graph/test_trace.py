@@ -185,3 +185,29 @@ def test_inputs_by_position_and_by_name():
     for inputs in ((left, right), {"left": left, "right": right}):
         units = find_units(trace(Two(), inputs))
         assert [(g.name, g.width) for g in units.groups] == [("a", 6)]
+
+
+class Catches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.failing = nn.Sequential(nn.Linear(16, 16), nn.Linear(3, 3))
+
+    def forward(self, x):
+        try:
+            return self.failing(x)
+        except RuntimeError:
+            return x
+
+
+class GoesOn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.catches, self.last = Catches(), nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.last(self.catches(x)).cumsum(-1)
+
+
+def test_a_failure_inside_a_module_that_catches_it_does_not_shift_later_places():
+    places = [f.place.module for f in trace(GoesOn(), torch.rand(2, 16)).facts.frozen if f.place.operator == "cumsum"]
+    assert places == [""]

@@ -43,8 +43,10 @@ class Call:
         """All tensors among the arguments, also inside lists, in order."""
         found: list[Value] = []
         for arg in (*self.args, *self.kwargs.values()):
-            items = arg if isinstance(arg, (list, tuple)) else [arg]
-            found += [v for v in items if isinstance(v, Value)]
+            if isinstance(arg, Value):
+                found.append(arg)
+            elif isinstance(arg, (list, tuple)):
+                found += [v for v in arg if isinstance(v, Value)]
         return found
 
 
