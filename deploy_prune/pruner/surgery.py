@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from deploy_prune.errors import PlanError
+from deploy_prune.pruner.copying import copy_model
 from deploy_prune.pruner.layer_sizes import update_sizes
 from deploy_prune.pruner.plan import Plan, architecture_hash
 
@@ -31,7 +34,7 @@ def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Mod
             f"the plan was made for another architecture (hash {plan.architecture[:12]}, this model has {found[:12]}); "
             "apply it to the dense model that it was made from"
         )
-    model = model if inplace else copy.deepcopy(model)
+    model = model if inplace else copy_model(model)
     cuts: dict[str, list[tuple[int, torch.Tensor]]] = defaultdict(list)
     kept: dict[tuple[int, ...], torch.Tensor] = {}  # the axes of a group mostly keep the same indices
     for cut in plan.cuts:
@@ -79,17 +82,33 @@ def _slice_tensors(model: nn.Module, cuts: dict[str, list[tuple[int, torch.Tenso
     names = dict((*model.named_parameters(), *model.named_buffers()))
     for name, axes in cuts.items():
         new[id(names[name])] = _sliced(names[name], axes)
-    touched = []
     for module in model.modules():
-        hit = False
         for registry in (module._parameters, module._buffers):
             for key, tensor in registry.items():
                 if tensor is not None and id(tensor) in new:
                     registry[key] = new[id(tensor)]  # type: ignore[assignment]
-                    hit = True
-        if hit:
-            touched.append(module)
+    cut = set(map(id, new.values()))
+    touched = [module for module in model.modules() if not cut.isdisjoint(map(id, _tensors_of(module)))]
+    for module in touched:
+        _recompute(module)
     return touched
+
+
+def _tensors_of(module: nn.Module) -> Iterator[torch.Tensor]:
+    """A module's own parameters and buffers, and those from which its parametrizations compute others."""
+    own = (module.parameters(recurse=False), module.buffers(recurse=False))
+    parametrizations: Any = module.parametrizations if parametrize.is_parametrized(module) else None
+    return chain(*own, () if parametrizations is None else parametrizations.parameters())
+
+
+def _recompute(module: nn.Module) -> None:
+    """Weights that hooks of ``torch.nn.utils`` (old weight and spectral norm, masks) compute before each forward."""
+    training, module.training = module.training, False  # a spectral norm then keeps its vectors
+    with torch.no_grad():
+        for hook in module._forward_pre_hooks.values():
+            if type(hook).__module__.startswith("torch.nn.utils."):
+                hook(module, ())
+    module.training = training
 
 
 def _sliced(tensor: torch.Tensor, axes: list[tuple[int, torch.Tensor]]) -> torch.Tensor:
