@@ -67,6 +67,13 @@ def alternative_forwards(module: nn.Module) -> list[Callable[..., Any]]:
     return found
 
 
+def names_in_scripts(model: nn.Module) -> set[str]:
+    """Parameters and buffers of TorchScript modules, whose compiled code may hold their sizes as constants."""
+    scripts = [name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)]
+    named = [name for name, _ in (*model.named_parameters(), *model.named_buffers())] if scripts else []
+    return {name for name in named if any(name.startswith(f"{script}.") for script in scripts)}
+
+
 @cache
 def users_file(path: str) -> str:
     """A source file as reports name it, below site-packages or by its last part; empty for torch's and our own."""

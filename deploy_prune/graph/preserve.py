@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,18 @@ def kept(model: nn.Module) -> Iterator[Snapshot]:
     torch.backends.mha.set_fastpath_enabled(False)
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), _eager():
             yield snapshot
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.backends.mha.set_fastpath_enabled(fast_path)
         snapshot.restore()
+
+
+def _eager() -> AbstractContextManager[Any]:
+    """Compiled modules run as written: in a kernel of their own nobody would hear their operators."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 class _Writes(TorchDispatchMode):

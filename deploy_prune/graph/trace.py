@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from deploy_prune.errors import ForwardError, InputError
 from deploy_prune.graph.attributes import Attribute
-from deploy_prune.graph.calling import Inputs, call_model
+from deploy_prune.graph.calling import Inputs, call_model, names_in_scripts
 from deploy_prune.graph.mode import enter_mode, readers_of_mode
 from deploy_prune.graph.preserve import kept, trace_attributes
 from deploy_prune.graph.skipping import MadeUp
@@ -44,9 +45,10 @@ def trace(
         output_transform: picks from the model's output what must keep its shape; by default all of it.
 
     Raises:
-        InputError: its forward returns an iterator, such as a generator, that nothing has run.
+        InputError: it is no module, or a TorchScript module, or its forward returns an iterator that nothing has run.
         ForwardError: the model fails in both modes. A model that fails in one of them is traced in the other.
     """
+    _refuse_other_things(model)
     with kept(model) as snapshot:
         tracer = Tracer(model, snapshot)
         run = _Run(model, example_inputs, forward_fn or call_model, output_transform, tracer)
@@ -66,6 +68,9 @@ def trace(
             snapshot.restore()
             with suppress(ForwardError):
                 run.listen(training)
+        tracer.operator = "script"
+        for name in sorted(names_in_scripts(model) & tracer.own_values.keys()):
+            tracer.facts.freeze_values([tracer.own_values[name]], "belongs to a scripted module; script after pruning")
     return Trace(tracer.facts, found)
 
 
@@ -118,6 +123,13 @@ class _Run:
                 "give inputs that it runs on"
             ) from error
         return attributes
+
+
+def _refuse_other_things(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError("the model is a TorchScript module, whose code cannot change; prune the module it came from")
 
 
 def _refuse_iterators(output: Any) -> None:

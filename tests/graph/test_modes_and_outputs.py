@@ -8,7 +8,7 @@ from torch import nn
 
 from deploy_prune.errors import ForwardError, InputError, VerificationError
 from deploy_prune.graph.trace import trace
-from deploy_prune.pruner import DependencyGraph, apply_plan, verify
+from deploy_prune.pruner import BasePruner, DependencyGraph, apply_plan, prune_linear_out_channels, verify
 
 DATA = torch.rand(4, 6)
 
@@ -103,3 +103,28 @@ def test_buffers_of_positions_can_still_be_resized():
             return super().forward(x)
 
     assert [g.name for g in DependencyGraph().build_dependency(Observes(), DATA).units.groups] == ["a"]
+
+
+def test_scripted_submodules_stay_as_they_are():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), torch.jit.script(nn.Linear(8, 3)))
+    units = DependencyGraph().build_dependency(model, DATA).units
+    assert [g.name for g in units.groups] == ["0"]
+    assert any(f.reason == "belongs to a scripted module; script after pruning" for f in units.frozen)
+
+
+@pytest.mark.parametrize("model", [torch.jit.script(nn.Linear(6, 3)), len])
+def test_what_is_no_plain_module_is_refused(model):
+    with pytest.raises(InputError, match="the model is a"):
+        trace(model, DATA)
+
+
+def test_a_graph_that_is_not_built_says_so():
+    with pytest.raises(InputError, match="call build_dependency"):
+        DependencyGraph().get_pruning_group(nn.Linear(6, 8), prune_linear_out_channels, [0])
+
+
+def test_a_ratio_and_a_criterion_of_another_kind_are_refused():
+    with pytest.raises(InputError, match="pruning ratio is half"):
+        BasePruner(Returns(lambda y: y), DATA, importance=len, pruning_ratio="half")
+    with pytest.raises(InputError, match="importance is 'l2'"):
+        BasePruner(Returns(lambda y: y), DATA, importance="l2", pruning_ratio=0.5).step()

@@ -157,7 +157,7 @@ def is_out(modules, parameter, axis):
     """Whether an axis counts a weight's outputs; an embedding's are its columns."""
     owner, _, name = parameter.rpartition(".")
     module = modules[owner]
-    weight = module._parameters.get(name)
+    weight = dict(module.named_parameters(recurse=False)).get(name)
     if weight is None or weight.ndim < 2 or not name.endswith("weight"):
         return False
     if isinstance(module, nn.Embedding | nn.EmbeddingBag) or type(module).__name__ == "Conv1D":
