@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def call_model(model: Callable[..., Any], inputs: Inputs) -> Any:
 def plain(output: Any) -> Any:
     """An output as dicts, lists and tensors: mappings of any class, dataclasses, one object of attributes.
 
-    Objects nested deeper, such as key-value caches, are the model's own state and come back empty.
+    Other objects nested deeper, such as key-value caches, are the model's own state and come back empty.
     """
     if hasattr(output, "__dict__") and not isinstance(output, (torch.Tensor, Mapping, list, tuple)):
         return _plain(vars(output))
@@ -39,6 +40,8 @@ def _plain(output: Any) -> Any:
         return {key: _plain(value) for key, value in output.items()}
     if isinstance(output, (list, tuple)):
         return [_plain(value) for value in output]
+    if is_dataclass(output) and not isinstance(output, type):
+        return {field.name: _plain(getattr(output, field.name, None)) for field in fields(output)}
     return output if isinstance(output, torch.Tensor) else None
 
 
@@ -49,7 +52,7 @@ def alternative_forwards(module: nn.Module) -> list[Callable[..., Any]]:
     to them (exporters do) needs that attribute right.
     """
     kind = type(module)
-    code = getattr(kind.forward, "__code__", None)
+    code = getattr(getattr(kind, "forward", None), "__code__", None)
     attributes = {k for k, v in module.__dict__.items() if isinstance(v, TracedInt)}
     if code is None or not attributes:
         return []
@@ -62,6 +65,13 @@ def alternative_forwards(module: nn.Module) -> list[Callable[..., Any]]:
             if list(own) == list(expected):
                 found.append(getattr(module, name))
     return found
+
+
+def names_in_scripts(model: nn.Module) -> set[str]:
+    """Parameters and buffers of TorchScript modules, whose compiled code may hold their sizes as constants."""
+    scripts = [name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)]
+    named = [name for name, _ in (*model.named_parameters(), *model.named_buffers())] if scripts else []
+    return {name for name in named if any(name.startswith(f"{script}.") for script in scripts)}
 
 
 @cache

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,13 @@ from deploy_prune.graph.snapshot import Snapshot, is_plain_kind
 
 _KEPT_APART = frozenset({"training", "_parameters", "_buffers", "_modules"})
 _COMPUTE_WITH_SIZES = (
-    *(nn.MultiheadAttention, nn.Unflatten, nn.LayerNorm, nn.RMSNorm),
-    *(nn.RNNBase, nn.RNNCellBase),
+    *(nn.MultiheadAttention, nn.Transformer, nn.Unflatten, nn.LayerNorm, nn.RMSNorm),
+    *(nn.modules.instancenorm._InstanceNorm, nn.RNNBase, nn.RNNCellBase),
 )
+_READ_BY_OTHERS = frozenset(
+    "in_features out_features in_channels out_channels num_features num_channels embedding_dim".split()
+)
+"""Attributes of other layers that users' forwards read: ``torch.zeros(n, self.fc.out_features)``."""
 
 
 @contextmanager
@@ -37,13 +42,18 @@ def kept(model: nn.Module) -> Iterator[Snapshot]:
     torch.backends.mha.set_fastpath_enabled(False)
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), _eager():
             yield snapshot
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.backends.mha.set_fastpath_enabled(fast_path)
         snapshot.restore()
+
+
+def _eager() -> AbstractContextManager[Any]:
+    """Compiled modules run as written: in a kernel of their own nobody would hear their operators."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 class _Writes(TorchDispatchMode):
@@ -88,6 +98,20 @@ def heard_functionals() -> Iterator[None]:
             setattr(functional, name, function)
 
 
+def numbers_of_buffers(model: nn.Module) -> dict[str, np.ndarray]:
+    """The numbers of buffers that may hold positions (1-d integers), or one bound (0-d), by name.
+
+    These are copies: a tensor whose memory NumPy shares cannot be resized any more, as observers of ranges do.
+    """
+    found = {}
+    for name, buffer in model.named_buffers():
+        if buffer.ndim == 1 and buffer.dtype in (torch.int64, torch.int32):
+            found[name] = buffer.detach().clone().cpu().numpy()
+        elif buffer.ndim == 0 and buffer.is_floating_point() and not buffer.is_meta:
+            found[name] = np.asarray(buffer.item())
+    return found
+
+
 def holders(model: nn.Module) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """Everything that keeps sizes in attributes: (module name, path below it, object).
 
@@ -107,16 +131,16 @@ def holders(model: nn.Module) -> Iterator[tuple[str, tuple[str, ...], Any]]:
 def trace_attributes(model: nn.Module) -> dict[Attribute, int]:
     """Put a :class:`TracedInt` for every integer attribute that the model's forward may read; returns their values.
 
-    Layers of ``torch.nn`` are left out, since surgery sets their sizes from their weights; those whose forward
-    computes with sizes, or that may have no weights, are not.
+    Of most layers of ``torch.nn`` only the sizes that others read are followed, since surgery sets them from their
+    weights; of those whose forward computes with sizes, or that may have no weights, all are.
     """
     found: dict[Attribute, int] = {}
     for name, path, holder in holders(model):
-        if type(holder).__module__.startswith("torch.nn.") and not isinstance(holder, _COMPUTE_WITH_SIZES):
-            continue
-        for key, value in list(holder.__dict__.items()):
+        of_torch = type(holder).__module__.startswith("torch.nn.") and not isinstance(holder, _COMPUTE_WITH_SIZES)
+        for key in [k for k in holder.__dict__ if not of_torch or k in _READ_BY_OTHERS]:
             if key.startswith("_") or key in _KEPT_APART:
                 continue
+            value = holder.__dict__[key]
             traced = _traced(value, Attribute(name, (*path, key)), found)
             if traced is not value:
                 holder.__dict__[key] = traced

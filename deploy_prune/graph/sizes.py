@@ -99,7 +99,7 @@ def _sizes(args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     given = kwargs.get("shape", kwargs.get("size", args))
     if len(given) and isinstance(given[0], (list, tuple)):
         given = given[0]
-    return list(given) if all(isinstance(s, int) for s in given) else []
+    return list(given) if all(isinstance(s, (int, torch.Tensor)) for s in given) else []
 
 
 def _equate(facts: Facts, value: Value, sizes: Sequence[Any], first: int = 0) -> None:

@@ -91,12 +91,12 @@ class Snapshot:
         self._parameters.append((tensor, tensor.data, tensor.requires_grad, tensor.grad))
         for watched in (tensor, tensor.grad):
             if watched is not None:
-                self._unwritten[_memory(watched)] = watched
+                self._unwritten[memory_of(watched)] = watched
 
     def before(self, writing: Any) -> None:
         """Copy parameters among the arguments of an operator that is about to write to some of them."""
         for tensor in pytree.tree_leaves(writing) if self._unwritten else ():
-            watched = self._unwritten.pop(_memory(tensor), None) if isinstance(tensor, torch.Tensor) else None
+            watched = self._unwritten.pop(memory_of(tensor), None) if isinstance(tensor, torch.Tensor) else None
             if watched is not None:
                 self._copies.append((watched, watched.data, watched.detach().clone()))
 
@@ -119,7 +119,8 @@ class Snapshot:
                     data.copy_(content)
 
 
-def _memory(tensor: torch.Tensor) -> int:
+def memory_of(tensor: torch.Tensor) -> int:
+    """A number that tensors over the same memory share; sparse tensors share none."""
     return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else id(tensor)
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
-from deploy_prune.errors import ForwardError
+from deploy_prune.errors import ForwardError, InputError
 from deploy_prune.graph.attributes import Attribute
-from deploy_prune.graph.calling import Inputs, call_model
+from deploy_prune.graph.calling import Inputs, call_model, names_in_scripts
 from deploy_prune.graph.mode import enter_mode, readers_of_mode
 from deploy_prune.graph.preserve import kept, trace_attributes
 from deploy_prune.graph.skipping import MadeUp
 from deploy_prune.graph.tracer import Tracer
+from deploy_prune.graph.twins import unreached_twins
 from deploy_prune.graph.values import Facts
 
 
@@ -43,17 +45,32 @@ def trace(
         output_transform: picks from the model's output what must keep its shape; by default all of it.
 
     Raises:
-        ForwardError: the model fails in eval mode. A model that fails in train mode only is traced in eval mode.
+        InputError: it is no module, or a TorchScript module, or its forward returns an iterator that nothing has run.
+        ForwardError: the model fails in both modes. A model that fails in one of them is traced in the other.
     """
+    _refuse_other_things(model)
     with kept(model) as snapshot:
         tracer = Tracer(model, snapshot)
         run = _Run(model, example_inputs, forward_fn or call_model, output_transform, tracer)
-        with readers_of_mode(model) as readers:
-            found = run.listen()
-        if readers:
+        training = False
+        try:
+            with readers_of_mode(model) as readers:
+                found = run.listen()
+        except ForwardError as failed:
+            snapshot.restore()
+            training, found = True, run.listen_or_raise(failed)
+        if readers and not training:
             snapshot.restore()
             with suppress(ForwardError):
                 run.listen(training=True)
+        tracer.twins = unreached_twins(model, tracer.facts.reached, tracer.called)
+        if tracer.twins:
+            snapshot.restore()
+            with suppress(ForwardError):
+                run.listen(training)
+        tracer.operator = "script"
+        for name in sorted(names_in_scripts(model) & tracer.own_values.keys()):
+            tracer.facts.freeze_values([tracer.own_values[name]], "belongs to a scripted module; script after pruning")
     return Trace(tracer.facts, found)
 
 
@@ -80,6 +97,12 @@ class _Run:
         self.tracer.snapshot.restore()
         return self._hear(training, None)
 
+    def listen_or_raise(self, failed: ForwardError) -> dict[Attribute, int]:
+        """Hear a run in train mode of a model that ``failed`` in eval mode; the first failure tells more."""
+        with suppress(ForwardError):
+            return self.listen(training=True)
+        raise failed
+
     def _hear(self, training: bool, made_up: MadeUp | None) -> dict[Attribute, int]:
         tracer = self.tracer
         mark, tracer.made_up = tracer.mark(), made_up
@@ -88,7 +111,10 @@ class _Run:
                 enter_mode(self.model, training)
                 attributes = trace_attributes(self.model)
                 output = self.forward(self.model, self.inputs)
+                _refuse_iterators(output)
                 tracer.freeze_output(self.transform(output) if self.transform else output)
+        except InputError:
+            raise
         except Exception as error:
             where, message = tracer.locate(), (str(error).strip().splitlines() or [""])[0]
             tracer.roll_back(mark)
@@ -97,3 +123,18 @@ class _Run:
                 "give inputs that it runs on"
             ) from error
         return attributes
+
+
+def _refuse_other_things(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError("the model is a TorchScript module, whose code cannot change; prune the module it came from")
+
+
+def _refuse_iterators(output: Any) -> None:
+    if isinstance(output, Iterator):
+        raise InputError(
+            f"the model returns a {type(output).__name__} that runs only when it is read; give a forward_fn that reads "
+            "it: forward_fn=lambda model, inputs: list(model(inputs))"
+        )

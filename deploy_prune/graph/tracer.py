@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deploy_prune.graph.attributes import hear_comparisons
 from deploy_prune.graph.calling import alternative_forwards, plain, users_file
 from deploy_prune.graph.operators import Operator, operator_of
-from deploy_prune.graph.preserve import heard_calls, heard_functionals
+from deploy_prune.graph.preserve import heard_calls, heard_functionals, numbers_of_buffers
 from deploy_prune.graph.rules import RULES, Call
-from deploy_prune.graph.rules.elementwise import elementwise
+from deploy_prune.graph.rules.elementwise import combine, elementwise
 from deploy_prune.graph.sizes import observe
 from deploy_prune.graph.skipping import MadeUp
-from deploy_prune.graph.snapshot import Snapshot
+from deploy_prune.graph.snapshot import Snapshot, memory_of
 from deploy_prune.graph.values import OUTPUT, Facts, Place, Value
 
 
@@ -51,12 +52,12 @@ class Tracer:
         self.stack: list[str] = []
         self.operator = ""
         self.inside_alternative = False
+        self.called: set[int] = set()
+        self.twins: Sequence[tuple[nn.Module, nn.Module]] = ()
         self.modules = {id(m): n for n, m in model.named_modules()}
         self.many_sided = set(filter(_has_alternatives, set(map(type, model.modules()))))
-        buffers = dict(model.named_buffers())
-        self.tensors = {id(t): n for n, t in (*model.named_parameters(), *buffers.items())}
-        self.numbers = {n: b.detach().cpu().numpy() for n, b in buffers.items() if _holds_positions(b)}
-        self.numbers |= {n: np.asarray(b.item()) for n, b in buffers.items() if _is_bound(b)}
+        self.tensors = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
+        self.numbers = numbers_of_buffers(model)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -66,6 +67,8 @@ class Tracer:
             self.operator = ""
             stack.enter_context(torch.no_grad())
             stack.enter_context(heard_calls(self._call))
+            for module, twin in self.twins:
+                stack.callback(module.register_forward_hook(partial(self._hear_twin, twin), with_kwargs=True).remove)
             stack.enter_context(hear_comparisons(self.facts.comparisons))
             stack.enter_context(heard_functionals())
             stack.enter_context(_Operators(self))
@@ -89,18 +92,32 @@ class Tracer:
         if name is None:
             return call(module, *args, **kwargs)
         self.stack.append(name)
+        self.called.add(id(module))
         if type(module) in self.many_sided and not self.inside_alternative:
             for alternative in alternative_forwards(module):
-                self._run_alternative(alternative, args)
+                self._run_alternative(alternative, args, {})
         result = call(module, *args, **kwargs)
         del self.stack[depth:]
         return result
 
-    def _run_alternative(self, forward: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Hear what another forward of the module says; one that cannot run now says nothing."""
+    def _hear_twin(
+        self, twin: nn.Module, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        if not self.inside_alternative:
+            self._run_alternative(twin, args, kwargs, output)
+
+    def _run_alternative(
+        self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], instead_of: Any = None
+    ) -> None:
+        """Hear what another forward says, whose result may stand ``instead_of`` another; one that cannot run now says
+        nothing.
+        """
         self.inside_alternative, mark, depth = True, self.mark(), len(self.stack)
         try:
-            forward(*pytree.tree_map_only(torch.Tensor, torch.clone, args))
+            args, kwargs = pytree.tree_map_only(torch.Tensor, torch.clone, (args, dict(kwargs)))
+            found = _tensors(forward(*args, **kwargs))
+            for old, new in zip(_tensors(instead_of), found, strict=False):
+                combine(self.facts, [self.value_of(old), self.value_of(new)], tuple(old.shape))
         except Exception:
             self.roll_back(mark)
         finally:
@@ -166,9 +183,9 @@ class Tracer:
     def _note_memory(self, operator: Operator, outputs: list[torch.Tensor]) -> None:
         """Keep count of the memory that several tensors see."""
         if operator.is_view:
-            self.viewed.update(t.untyped_storage()._cdata for t in outputs)
+            self.viewed.update(map(memory_of, outputs))
         elif self.viewed and not operator.writes:  # the memory of a tensor that is gone serves another one
-            self.viewed.difference_update(t.untyped_storage()._cdata for t in outputs)
+            self.viewed.difference_update(map(memory_of, outputs))
 
     def _record(
         self, function: Any, given: tuple[Any, ...], named: dict[str, Any], outputs: list[torch.Tensor]
@@ -205,11 +222,23 @@ class Tracer:
             return [Value(shape) for shape in call.outputs]
         return values
 
+    def hear_whole(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a function that reaches the operators only in pieces, which say too much; apply its rule instead."""
+        mark = self.mark()
+        result = function(*args, **kwargs)
+        self.roll_back(mark)
+        outputs = _tensors(result)
+        self.operator = function.__name__
+        call = Call(self.facts, self.operator, self.abstract(args), tuple(tuple(t.shape) for t in outputs))
+        for tensor, value in zip(outputs, RULES[self.operator](call), strict=True):
+            self.set_value(tensor, value)
+        return result
+
     def _guard_write(self, tensor: torch.Tensor, value: Value) -> None:
         """A write that brings new channels into memory seen through several views cannot be followed."""
         old = {b.axes for b in self.value_of(tensor).blocks}
         new = [b for b in value.blocks if b.axes not in old]
-        if new and tensor.untyped_storage()._cdata in self.viewed:
+        if new and memory_of(tensor) in self.viewed:
             for block in new:
                 self.facts.freeze(block.atoms, "is written into a view of another tensor")
 
@@ -228,19 +257,14 @@ def _has_alternatives(kind: type[nn.Module]) -> bool:
     return any(name.startswith("forward_") for base in kind.__mro__ for name in vars(base))
 
 
-def _holds_positions(buffer: torch.Tensor) -> bool:
-    return buffer.ndim == 1 and buffer.dtype in (torch.int64, torch.int32)
-
-
-def _is_bound(buffer: torch.Tensor) -> bool:
-    return buffer.ndim == 0 and buffer.is_floating_point() and not buffer.is_meta
-
-
 def _is_tracked(argument: Any) -> bool:
     if isinstance(argument, tuple):
         return any(map(_is_tracked, argument))
     return isinstance(argument, Value) and argument.tracked
 
+
+_WHOLE = frozenset({"_pad_packed_sequence"})
+"""Functions made of others in C++, which write into new tensors of sizes that nobody hears."""
 
 _NUMBERS = frozenset({int, float, bool, type(None)})
 
@@ -274,5 +298,7 @@ class _Functions(TorchFunctionMode):
         kwargs, tracer = kwargs or {}, self.tracer
         if tracer.made_up is not None:
             tracer.made_up.hear(func, args)
+        if getattr(func, "__name__", "") in _WHOLE:
+            return tracer.hear_whole(func, args, kwargs)
         result = func(*args, **kwargs)
         return observe(tracer.facts, func, args, kwargs, result, tracer.value_of, tracer.set_value)

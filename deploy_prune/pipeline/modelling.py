@@ -98,7 +98,7 @@ def write_pruned(settings: RunSettings, context: StageContext) -> str:
     before, after = count(dense, inputs), count(pruned, inputs)
     fewer = f"{ratio(before.macs / after.macs)} fewer MACs"
     left = f"{shown(after.params)} of {shown(before.params)} parameters"
-    return f"{fewer}, {left}, verified to {verification.eval_error:.0e}, {task.metric_name} {step.value:.3f}"
+    return f"{fewer}, {left}, verified to {verification.eval_error or 0:.0e}, {task.metric_name} {step.value:.3f}"
 
 
 def write_finetuned(settings: RunSettings, context: StageContext) -> str:

@@ -183,6 +183,8 @@ class DependencyGraph(LayerFunctions):
                 return name, self._given_axes.get(name, last)
         elif isinstance(module, nn.MultiheadAttention) and out:
             module = module.out_proj
+        if not hasattr(self, "_sides"):
+            raise InputError("the graph is not built yet; call build_dependency(model, example_inputs) first")
         found = self._sides.get((module, out)) or self._sides.get((module, not out))
         if found is None:
             where = "has no channels that a run reached" if module in self._names else "is not in the model"

@@ -185,10 +185,14 @@ _SPREADS = {"var", "std", "var_mean", "std_mean"}
 _CHOOSING = {"topk": 2, "sort": 1, "argsort": 1, "argmax": 1, "argmin": 1, "nms": 1}
 
 
+_NOISE = frozenset("rand randn rand_like randn_like normal normal_ uniform_ exponential_ cauchy_ log_normal_".split())
+"""Operators that draw real numbers, in which tensors of other widths would get others."""
+
+
 class _Operators(TorchDispatchMode):
     """Dropout keeps everything, norms know no statistics but one recorded scale, means divide by the dense width.
 
-    Choices between scores (which boxes survive) are the recorded run's.
+    Noise is one number. Choices between scores (which boxes survive) are the recorded run's.
     """
 
     def __init__(self, noted: Notes, recorded: _Recorded | None) -> None:
@@ -201,6 +205,9 @@ class _Operators(TorchDispatchMode):
             return args[0].fill_(args[1] if len(args) > 1 and isinstance(args[1], float) else 0.5)
         if name == "native_dropout":
             return args[0].clone(), torch.ones_like(args[0], dtype=torch.bool)
+        if name in _NOISE:
+            with torch.random.fork_rng():
+                return func(*args, **(kwargs or {})).fill_(0.5)
         result = func(*args, **(kwargs or {}))
         if name in {"native_layer_norm", "native_group_norm"}:
             return _affine(name, args, result, self._as_recorded(_magnitude(args[0])))

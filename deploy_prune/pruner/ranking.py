@@ -74,8 +74,10 @@ def unit_scores(group: Group, importance: Criterion) -> torch.Tensor | None:
     One number stands for all units. As many numbers as the root layer has indices in the group are averaged per unit.
 
     Raises:
-        InputError: the criterion returned another number of scores.
+        InputError: the criterion cannot be called, or returned another number of scores.
     """
+    if not callable(importance):
+        raise InputError(f"importance is {importance!r}; give a criterion, such as importance.MagnitudeImportance()")
     returned = importance(group)
     if returned is None:
         return None

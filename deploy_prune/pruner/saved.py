@@ -26,6 +26,7 @@ from torch import nn
 
 from deploy_prune.errors import InputError, PlanError
 from deploy_prune.pruner.branches import lies_within
+from deploy_prune.pruner.copying import copy_model
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import apply_plan, put_shortcut
 
@@ -87,7 +88,7 @@ def load_pruned(model: nn.Module, path: Path | str) -> nn.Module:
     """
     folder = Path(path)
     plans = _read_plans(folder)
-    pruned = copy.deepcopy(model)
+    pruned = copy_model(model)
     for plan in plans:
         apply_plan(pruned, plan, inplace=True)
     saved, own = load_file(folder / WEIGHTS_FILE), _tensors(pruned)

@@ -81,7 +81,7 @@ class Settings:
         if self.ch_sparsity_dict is not None:
             object.__setattr__(self, "pruning_ratio_dict", self.ch_sparsity_dict)
         for ratio in (self.default_ratio, self.head_pruning_ratio, *self.ratios.values(), *self.head_ratios.values()):
-            if not 0 <= ratio < 1:
+            if not isinstance(ratio, (int, float)) or not 0 <= ratio < 1:
                 raise InputError(f"pruning ratio is {ratio}; give the share to remove, at least 0 and below 1")
         if not 0 <= self.max_pruning_ratio <= 1:
             raise InputError(f"max_pruning_ratio is {self.max_pruning_ratio}; give a share from 0 to 1")
@@ -92,7 +92,7 @@ class Settings:
     @property
     def default_ratio(self) -> float:
         """The ratio of groups that no dict names."""
-        return 0.0 if isinstance(self.pruning_ratio, Mapping) else float(self.pruning_ratio)
+        return 0.0 if isinstance(self.pruning_ratio, Mapping) else self.pruning_ratio
 
     @property
     def ratios(self) -> Ratios:

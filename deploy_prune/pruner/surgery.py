@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from deploy_prune.errors import PlanError
+from deploy_prune.pruner.copying import copy_model
 from deploy_prune.pruner.layer_sizes import update_sizes
 from deploy_prune.pruner.plan import Plan, architecture_hash
 
@@ -31,7 +32,7 @@ def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Mod
             f"the plan was made for another architecture (hash {plan.architecture[:12]}, this model has {found[:12]}); "
             "apply it to the dense model that it was made from"
         )
-    model = model if inplace else copy.deepcopy(model)
+    model = model if inplace else copy_model(model)
     cuts: dict[str, list[tuple[int, torch.Tensor]]] = defaultdict(list)
     kept: dict[tuple[int, ...], torch.Tensor] = {}  # the axes of a group mostly keep the same indices
     for cut in plan.cuts:
@@ -90,7 +91,24 @@ def _slice_tensors(model: nn.Module, cuts: dict[str, list[tuple[int, torch.Tenso
                     hit = True
         if hit:
             touched.append(module)
+    cut = set(map(id, new.values()))
+    for module in filter(parametrize.is_parametrized, model.modules()):
+        computed_from: Any = module.parametrizations
+        if not cut.isdisjoint(map(id, computed_from.parameters())):
+            touched.append(module)
+    for module in touched:
+        _recompute(module)
     return touched
+
+
+def _recompute(module: nn.Module) -> None:
+    """Weights that hooks of ``torch.nn.utils`` (old weight and spectral norm, masks) compute before each forward."""
+    training, module.training = module.training, False  # a spectral norm then keeps its vectors
+    with torch.no_grad():
+        for hook in module._forward_pre_hooks.values():
+            if type(hook).__module__.startswith("torch.nn.utils."):
+                hook(module, ())
+    module.training = training
 
 
 def _sliced(tensor: torch.Tensor, axes: list[tuple[int, torch.Tensor]]) -> torch.Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from torch.utils import _pytree as pytree
 from deploy_prune.errors import VerificationError
 from deploy_prune.graph.calling import Inputs, call_model, plain
 from deploy_prune.graph.preserve import preserved
+from deploy_prune.pruner.copying import copy_model
 from deploy_prune.pruner.neutral import DenseInt, Widths
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import get_attribute, set_attribute
@@ -25,9 +25,12 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 
 @dataclass(frozen=True)
 class Verification:
-    """Largest relative error (maximum difference over maximum magnitude, per output tensor) in each mode."""
+    """Largest relative error (maximum difference over maximum magnitude, per output tensor) in each mode.
 
-    eval_error: float
+    None stands for a mode in which the model does not run.
+    """
+
+    eval_error: float | None
     train_error: float | None
     dtype: str
 
@@ -46,47 +49,64 @@ def verify(
 
     Batch norms use batch statistics in train mode, on the inputs stacked twice if a batch of one is too small. Dropout
     is switched off, and what depends on widths by definition is made equal (:mod:`deploy_prune.pruner.neutral`). A
-    model that cannot run in train mode is compared in eval mode alone.
+    model that can run in one mode only is compared in that one.
 
     Raises:
         VerificationError: an output differs by more than ``tolerance`` (default: :data:`TOLERANCE`), or in shape.
     """
     forward = forward_fn or call_model
-    masked, candidate, data = masked_original(original, plan), copy.deepcopy(pruned), inputs
+    masked, candidate, data = masked_original(original, plan), copy_model(pruned), inputs
     dtype = torch.float32
     if all(t.device.type != "mps" for t in original.parameters()):
         dtype = torch.float64
         masked, candidate, data = masked.double(), candidate.double(), _to_double(inputs)
         try:
             _Run(forward, None)(masked, data, False, nullcontext)
-        except RuntimeError:
+        except Exception:
             dtype, masked, candidate, data = torch.float32, masked.float(), candidate.float(), inputs
     limit = TOLERANCE[dtype] if tolerance is None else tolerance
     _count_as_dense(original, candidate, plan)
     run = _Run(forward, output_transform)
     errors: list[float | None] = []
     branches = [masked.get_submodule(name) for name in plan.branches]
+    failure: Exception | None = None
     for training in (False, True):
-        widths = Widths(branches)
         try:
-            expected = run(masked, data, training, widths.recording)
-        except Exception:
-            if not training:
-                raise
-            data, widths = _stacked(data), Widths(branches)
-            try:
-                expected = run(masked, data, training, widths.recording)
-            except Exception:
-                errors.append(None)
-                continue
-        errors.append(_compare(expected, run(candidate, data, training, widths.replaying), training, limit))
-    assert errors[0] is not None
+            expected, batch, widths = _recorded(run, masked, data, training, branches)
+        except Exception as error:
+            failure = failure or error
+            errors.append(None)
+            continue
+        try:
+            got = run(candidate, batch, training, widths.replaying)
+        except Exception as error:
+            raise VerificationError(
+                f"the pruned model fails in {_mode(training)} mode, in which the original runs: "
+                f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+            ) from error
+        errors.append(_compare(expected, got, training, limit))
+    if errors == [None, None] and failure is not None:
+        raise failure
     return Verification(errors[0], errors[1], str(dtype).removeprefix("torch."))
+
+
+def _recorded(
+    run: _Run, masked: nn.Module, data: Inputs, training: bool, branches: Sequence[nn.Module]
+) -> tuple[list[tuple[str, torch.Tensor]], Inputs, Widths]:
+    """What the masked original computes, the batch that it ran on, and the widths that it computed with."""
+    widths = Widths(branches)
+    try:
+        return run(masked, data, training, widths.recording), data, widths
+    except Exception:
+        if not training:
+            raise
+    data, widths = _stacked(data), Widths(branches)
+    return run(masked, data, training, widths.recording), data, widths
 
 
 def masked_original(original: nn.Module, plan: Plan) -> nn.Module:
     """A copy of the original in which every slice and every branch that the plan removes is zero."""
-    masked = copy.deepcopy(original)
+    masked = copy_model(original)
     tensors = dict((*masked.named_parameters(), *masked.named_buffers()))
     positions = {r.buffer for r in plan.renumberings}
     with torch.no_grad():
@@ -140,10 +160,14 @@ class _Run:
         ]
 
 
+def _mode(training: bool) -> str:
+    return "train" if training else "eval"
+
+
 def _compare(
     expected: list[tuple[str, torch.Tensor]], got: list[tuple[str, torch.Tensor]], training: bool, limit: float
 ) -> float:
-    mode = "train" if training else "eval"
+    mode = _mode(training)
     if not expected:
         raise VerificationError(
             f"the output in {mode} mode holds no floating-point tensor to compare; "

@@ -181,7 +181,7 @@ def test_before_the_first_call(look):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_after_failure(look, error):
     model = busy()
-    model.fails_in, model.error = "eval", error
+    model.fails_in, model.error = None, error
     seen = error if error is not RuntimeError or look is WAYS["count"] else ForwardError
     leaves_nothing(look, model, seen)
 

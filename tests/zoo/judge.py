@@ -44,15 +44,14 @@ def judge_result(outcome, case, pruned, plan):
     """Run, verify and train a pruned model; ``plan`` tells the oracle what was removed."""
     outcome.removed_share = 1 - parameters(pruned) / outcome.parameters
     outcome.stage = "eval"
-    with torch.no_grad():
-        run(pruned, case, training=False)
+    attempt(outcome, case, pruned, infer, "run")
     outcome.stage = "verify"
     started = time.perf_counter()
     errors = verify(case.model, pruned, plan, case.inputs, **case.options)
     outcome.verify_s = time.perf_counter() - started
     outcome.eval_error, outcome.train_error, outcome.dtype = errors.eval_error, errors.train_error, errors.dtype
     outcome.stage = "train"
-    train(outcome, case, pruned)
+    attempt(outcome, case, pruned, backward, "train")
     outcome.stage = "share"
     if outcome.removed_share < LEAST_SHARE:
         raise AssertionError(f"{outcome.removed_share:.1%} of the parameters went, {LEAST_SHARE:.0%} expected")
@@ -88,20 +87,28 @@ def run(model, case, training):
     return (case.forward_fn or call_model)(model, case.inputs)
 
 
-def train(outcome, case, pruned):
-    """Forward in train mode and backward; what the model could not do before pruning is only noted."""
+def attempt(outcome, case, pruned, use, verb):
+    """Use a pruned model; what the model could not do before pruning is only noted."""
     try:
-        backward(pruned, case)
+        use(pruned, case)
     except Exception:
         try:
-            backward(case.model, case)
+            use(case.model, case)
         except Exception as before:
-            outcome.notes.append(f"does not train before pruning either: {str(before).splitlines()[0][:120]}")
+            reason = (str(before) or type(before).__name__).splitlines()[0][:120]
+            outcome.notes.append(f"does not {verb} before pruning either: {reason}")
             return
         raise
 
 
+def infer(model, case):
+    """Forward in eval mode."""
+    with torch.no_grad():
+        run(model, case, training=False)
+
+
 def backward(model, case):
+    """Forward in train mode and backward."""
     output = run(model, case, training=True)
     tensors = [t for t in pytree.tree_leaves(output_leaves(output)) if isinstance(t, torch.Tensor)]
     sum(t.sum() for t in tensors if t.is_floating_point() and t.requires_grad).backward()
@@ -150,7 +157,7 @@ def is_out(modules, parameter, axis):
     """Whether an axis counts a weight's outputs; an embedding's are its columns."""
     owner, _, name = parameter.rpartition(".")
     module = modules[owner]
-    weight = module._parameters.get(name)
+    weight = dict(module.named_parameters(recurse=False)).get(name)
     if weight is None or weight.ndim < 2 or not name.endswith("weight"):
         return False
     if isinstance(module, nn.Embedding | nn.EmbeddingBag) or type(module).__name__ == "Conv1D":

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from zoo import (
     topologies_attention,
+    topologies_branching,
     topologies_channels,
     topologies_convolution,
     topologies_indexing,
@@ -31,7 +32,7 @@ class Stem(nn.Module):
 
 THEMES = (
     topologies_convolution, topologies_normalization, topologies_rearranging, topologies_indexing,
-    topologies_attention, topologies_channels, topologies_recurrent,
+    topologies_attention, topologies_channels, topologies_recurrent, topologies_branching,
 )  # fmt: skip
 BODIES = {kind.__name__: kind for theme in THEMES for kind in theme.BODIES}
 

@@ -87,6 +87,19 @@ class SpectralNorm(nn.Module):
         return self.b(F.relu(self.a(x)))
 
 
+class DepthwiseWeightNorm(nn.Module):
+    """The layers own no cut tensor themselves: a parametrization's parts, or a hook's."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.utils.parametrizations.weight_norm(nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False))
+        self.b = nn.utils.spectral_norm(nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False))
+        self.c = conv(16, 16)
+
+    def forward(self, x):
+        return self.c(self.b(self.a(x)))
+
+
 class UnitLength(nn.Module):
     """Vectors divided by their length, by hand."""
 
@@ -217,6 +230,6 @@ class ProductsBetweenNorms(nn.Module):
 BODIES = (
     GroupNorms, LayerScale, GroupNormAfterConcat, ChannelsFirstLayerNorm, RootMeanSquare, WeightNorm, SpectralNorm,
     UnitLength, VarianceNorm, Lengths, ResponseNorm, FrozenBatchNorm, InstanceNorms, WeightStandardised,
-    PerChannelActivations,
+    PerChannelActivations, DepthwiseWeightNorm,
     ProductsBetweenNorms,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn.utils import rnn
 from zoo.topologies_parts import Tokens
 
 
@@ -70,4 +71,17 @@ class Cells(Tokens):
         return torch.stack(steps, 1)
 
 
-BODIES = (Lstm, DeepLstm, ProjectedLstm, Gru, PlainRnn, Cells)
+class PackedLstm(Tokens):
+    """Sequences of unequal lengths in one axis, and back."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.out = nn.LSTM(16, 12, num_layers=2, batch_first=True, bidirectional=True), nn.Linear(24, 16)
+
+    def mix(self, x):
+        lengths = [x.shape[1] - 5 * k for k in range(len(x))]
+        packed, _ = self.rnn(rnn.pack_padded_sequence(x, lengths, batch_first=True))
+        return self.out(rnn.pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])[0])
+
+
+BODIES = (Lstm, DeepLstm, ProjectedLstm, Gru, PlainRnn, Cells, PackedLstm)

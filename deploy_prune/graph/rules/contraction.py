@@ -12,13 +12,14 @@ from deploy_prune.graph.rules.zeros import any_zero
 from deploy_prune.graph.values import Block, Facts, Value
 
 
-@rule("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot", crossing=True)
+@rule("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot", "_sparse_addmm", "_sparse_mm", crossing=True)
 def matrix_product(call: Call) -> list[Value]:
     """``(batch, m, k) @ (batch, k, n)``; addmm, addmv and baddbmm add their first argument element by element."""
-    added = call.args[:1] if call.name.startswith(("add", "badd")) else ()
+    added = call.args[:1] if "add" in call.name else ()
     left, right = call.args[len(added) : len(added) + 2]
     product = contract(call.facts, left, right, call.shape)
-    return [combine(call.facts, [product, *added], call.shape)] if added else [product]
+    ignored = not added or call.args[3] == 0  # the factor of what is added
+    return [product] if ignored else [combine(call.facts, [product, *added], call.shape)]
 
 
 @rule("linear", "matmul", crossing=True)

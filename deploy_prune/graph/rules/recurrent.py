@@ -39,6 +39,30 @@ def whole_network(call: Call) -> list[Value]:
     return [Value(call.shape, data.blocks), _last(call.outputs[1], hidden), *(_last(s, cell) for s in call.outputs[2:])]
 
 
+@rule("_pack_padded_sequence")
+def packed(call: Call) -> list[Value]:
+    """(T, B, …) or (B, T, …) to the steps of all sequences in one axis."""
+    kept = _channels_behind(call.facts, call.args[0], 2)
+    return [kept.moved(call.shape, {a: a - 1 for a in range(2, kept.ndim)}), Value(call.outputs[1])]
+
+
+@rule("_pad_packed_sequence")
+def padded(call: Call) -> list[Value]:
+    """Back to (T, B, …); what is filled in is zero unless another number is given."""
+    kept = _channels_behind(call.facts, call.args[0], 1)
+    blocks = tuple(replace(b, zeros=b.zero and not call.args[3]) for b in kept.blocks)
+    result = Value(kept.shape, blocks).moved(call.shape, {a: a + 1 for a in range(1, kept.ndim)})
+    return [result, Value(call.outputs[1])]
+
+
+def _channels_behind(facts: Facts, value: Value, first: int) -> Value:
+    """The value with blocks on axes from ``first`` on alone; the steps and sequences before them stay."""
+    blocks = tuple(b for b in value.blocks if min(b.axes) >= first)
+    others = tuple(b for b in value.blocks if min(b.axes) < first)
+    facts.freeze(Value(value.shape, others).atoms(), "lies along the time or batch of a recurrence")
+    return Value(value.shape, blocks)
+
+
 @rule("_cudnn_rnn", "miopen_rnn")
 def library_network(call: Call) -> list[Value]:
     """The same from a GPU library: (input, weights, stride, buffer, hx, cx, mode, hidden, [proj,] layers, …)."""

@@ -140,7 +140,7 @@ def _outcome(call: Call, shape: tuple[int, ...], whole: Value, kept: Value, axis
     return kept.moved(shape, {a: a - (a > axis) for a in range(whole.ndim) if a != axis})
 
 
-@rule("_cdist_forward", "cdist")
+@rule("_cdist_forward", "_euclidean_dist", "cdist")
 def distances(call: Call) -> list[Value]:
     """Distances (…, P, R) between rows of (…, P, M) and (…, R, M): along M both must be zero where removed."""
     left, right = call.args[:2]
