@@ -1,8 +1,4 @@
-"""What hears a run: modes that turn every operator into facts about its values.
-
-A ``TorchDispatchMode`` sees every ATen operator of an eager run, so any Python control flow works; a
-``TorchFunctionMode`` sees sizes before C++ turns them into plain numbers. Nothing of either stays behind.
-"""
+"""What is made of a run that is heard: every operator becomes facts about its values."""
 
 from __future__ import annotations
 
@@ -16,12 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from deploy_prune.graph.attributes import hear_comparisons
 from deploy_prune.graph.calling import alternative_forwards, plain, users_file
+from deploy_prune.graph.hearing import HeardFunctions, HeardOperators
 from deploy_prune.graph.operators import Operator, operator_of
 from deploy_prune.graph.preserve import heard_calls, heard_functionals, numbers_of_buffers
 from deploy_prune.graph.rules import RULES, Call
@@ -71,8 +66,8 @@ class Tracer:
                 stack.callback(module.register_forward_hook(partial(self._hear_twin, twin), with_kwargs=True).remove)
             stack.enter_context(hear_comparisons(self.facts.comparisons))
             stack.enter_context(heard_functionals())
-            stack.enter_context(_Operators(self))
-            stack.enter_context(_Functions(self))
+            stack.enter_context(HeardOperators(self.hear))
+            stack.enter_context(HeardFunctions(self.hear_function))
             yield
 
     def mark(self) -> list[int]:
@@ -222,6 +217,15 @@ class Tracer:
             return [Value(shape) for shape in call.outputs]
         return values
 
+    def hear_function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a function of torch and record what its sizes say."""
+        if self.made_up is not None:
+            self.made_up.hear(function, args)
+        if getattr(function, "__name__", "") in _WHOLE:
+            return self.hear_whole(function, args, kwargs)
+        result = function(*args, **kwargs)
+        return observe(self.facts, function, args, kwargs, result, self.value_of, self.set_value)
+
     def hear_whole(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a function that reaches the operators only in pieces, which say too much; apply its rule instead."""
         mark = self.mark()
@@ -274,31 +278,3 @@ def _tensors(result: Any) -> list[torch.Tensor]:
     if isinstance(result, torch.Tensor):
         return [result]
     return [t for part in result for t in _tensors(part)] if isinstance(result, (tuple, list)) else []
-
-
-class _Operators(TorchDispatchMode):
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # the guard would cost more than most operators, and only eager runs are heard
-
-    def __init__(self, tracer: Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.tracer.hear(func, args, kwargs or {})
-
-
-class _Functions(TorchFunctionMode):
-    def __init__(self, tracer: Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs, tracer = kwargs or {}, self.tracer
-        if tracer.made_up is not None:
-            tracer.made_up.hear(func, args)
-        if getattr(func, "__name__", "") in _WHOLE:
-            return tracer.hear_whole(func, args, kwargs)
-        result = func(*args, **kwargs)
-        return observe(tracer.facts, func, args, kwargs, result, tracer.value_of, tracer.set_value)

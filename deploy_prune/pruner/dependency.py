@@ -65,8 +65,7 @@ class DependencyGraph(LayerFunctions):
             example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
             forward_fn: ``forward_fn(model, inputs)`` in place of a plain call.
             output_transform: picks from the output what must keep its shape; by default all of it.
-            unwrapped_parameters: axes of bare parameters for :meth:`get_pruning_group`; all their axes are found
-                without it.
+            unwrapped_parameters: axes of bare parameters for :meth:`get_pruning_group`; others are found without it.
             customized_pruners: see :meth:`register_customized_layer`.
             ignored_layers: layers (or types of layers) whose output channels stay.
             ignored_params: parameters that stay whole.
