@@ -45,7 +45,7 @@ HOMES = {
     "sklearn": {"datasets/sources.py"},
     "skimage": {"datasets/sources.py", "datasets/polygon.py"},
     "matplotlib": {"report/plots.py"},
-    "typer": {"cli.py"},
+    "typer": {"cli/__init__.py", "cli/tables.py"},
 }
 OPTIONAL = (
     *("ultralytics", "onnx", "onnxruntime", "onnxslim", "sklearn", "skimage", "PIL", "matplotlib"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy_prune.errors import InputError
+from deploy_prune.latency.layer_key import LayerKey
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,8 @@ class NodeSample:
     """One executed node of one variant.
 
     ``input_numel`` and ``output_numel`` are elements of the activation inputs and of the outputs; ``time_s``
-    is the median kernel time in seconds.
+    is the median kernel time in seconds. ``layer`` says what it computes at which widths, None where that is unknown:
+    nodes of one kind, in this network or another, are one layer at other widths.
     """
 
     name: str
@@ -19,6 +21,7 @@ class NodeSample:
     input_numel: int
     output_numel: int
     time_s: float
+    layer: LayerKey | None = None
 
 
 @dataclass(frozen=True)

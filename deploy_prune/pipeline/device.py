@@ -17,11 +17,12 @@ from deploy_prune.export.onnx import graph_digest
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.latency.sample import NodeSample, VariantSample
+from deploy_prune.pipeline.layer_rows import find_layer, make_rows
 from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.measure import compare, profile_nodes
 from deploy_prune.runtime.nodes import NodeProfile
 from deploy_prune.search.prunable import Prunable
-from deploy_prune.store import MeasurementStore, RecordKey
+from deploy_prune.store import LayerRow, MeasurementStore, RecordKey
 
 Export = Callable[[nn.Module, Path], Path]
 
@@ -37,6 +38,7 @@ class Device:
         dense_s: its latency in seconds; all times are given as if the machine always ran as fast as then.
         store: where measurements are kept.
         folder: for the files of variants while they are measured.
+        model_name: what people call the dense model; the store says it beside each measurement.
     """
 
     profile: HardwareProfile
@@ -45,21 +47,27 @@ class Device:
     dense_s: float
     store: MeasurementStore
     folder: Path
+    model_name: str = "model"
+
+    @property
+    def source(self) -> str:
+        """The model's name and the beginning of its graph's digest."""
+        return f"{self.model_name} {graph_digest(self.dense)[:8]}"
 
     def profile_widths(self, prunable: Prunable, widths: Mapping[str, int]) -> VariantSample:
         """Node times and total of the variant of these widths."""
-        content = self._measured(
-            "variant",
-            prunable,
-            widths,
-            lambda model: profile_nodes(model, self.profile, reference=self.dense).to_dict(),
-        )
+
+        def take(model: Path) -> tuple[dict[str, Any], tuple[LayerRow, ...]]:
+            profile = profile_nodes(model, self.profile, reference=self.dense)
+            return profile.to_dict(), make_rows(profile)
+
+        content = self._measured("variant", prunable, widths, take)
         return as_sample(widths, NodeProfile.from_dict(content), self.dense_s)
 
     def compare_widths(self, prunable: Prunable, widths: Mapping[str, int]) -> Comparison:
         """The variant of these widths against the dense model, by turns."""
         content = self._measured(
-            "comparison", prunable, widths, lambda model: compare(self.dense, model, self.profile).to_dict()
+            "comparison", prunable, widths, lambda model: (compare(self.dense, model, self.profile).to_dict(), ())
         )
         return Comparison.from_dict(content)
 
@@ -68,9 +76,9 @@ class Device:
         kind: str,
         prunable: Prunable,
         widths: Mapping[str, int],
-        take: Callable[[Path], dict[str, Any]],
+        take: Callable[[Path], tuple[dict[str, Any], tuple[LayerRow, ...]]],
     ) -> dict[str, Any]:
-        """What the store holds of the variant, else what ``take`` measures of its file."""
+        """What the store holds of the variant, else what ``take`` measures of its file, kept with its layers."""
         changed = {g: w for g, w in sorted(widths.items()) if w != prunable.full_widths[g]}
         key = record_key(kind, self.profile, json.dumps([graph_digest(self.dense), changed]))
         found = self.store.get(key)
@@ -78,10 +86,10 @@ class Device:
             name = hashlib.sha256(key.subject.encode()).hexdigest()[:16]
             model = self.export(prunable.build(widths), self.folder / f"{name}.onnx")
             try:
-                found = take(model)
+                found, layers = take(model)
             finally:
                 model.unlink(missing_ok=True)
-            self.store.put(key, found, self.dense.name)
+            self.store.put(key, found, self.source, layers)
         return found
 
 
@@ -114,7 +122,9 @@ def as_sample(widths: Mapping[str, int], profile: NodeProfile, dense_s: float) -
     """A runtime's measurement as the latency model takes it: times at the speed at which dense takes ``dense_s``."""
     assert profile.reference_s is not None
     speed = dense_s / profile.reference_s
-    nodes = tuple(NodeSample(n.name, n.op, n.input_numel, n.output_numel, speed * n.time_s) for n in profile.nodes)
+    nodes = tuple(
+        NodeSample(n.name, n.op, n.input_numel, n.output_numel, speed * n.time_s, find_layer(n)) for n in profile.nodes
+    )
     return VariantSample(dict(widths), nodes, speed * profile.timing.median_s)
 
 

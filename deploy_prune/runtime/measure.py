@@ -16,6 +16,9 @@ from deploy_prune.runtime.timing import Timing, median_interval
 from deploy_prune.runtime.turns import prepare_turns, take_rounds, typical_s
 
 MEASURE_BLOCK_S = 0.2
+PROFILE_RUNS = 20
+PROFILE_S = 2.5
+"""A profile of nodes ends after this many runs once it has taken this long, though ``min_runs`` be more."""
 
 
 def measure(model: Path, profile: HardwareProfile) -> Timing:
@@ -94,7 +97,8 @@ def compare(
 def profile_nodes(model: Path, profile: HardwareProfile, *, reference: Path | None = None) -> NodeProfile:
     """Time a model and each of its nodes, by turns, in two workers: one profiled by its engine, one not.
 
-    Ends after the profile's ``min_runs`` runs of each, or at its time limit.
+    Ends after the profile's ``min_runs`` runs of each, for a slow model after ``PROFILE_RUNS`` (docs/measuring.md has
+    what that costs), or at its time limit.
 
     Args:
         model: the model to profile.
@@ -122,14 +126,18 @@ def profile_nodes(model: Path, profile: HardwareProfile, *, reference: Path | No
                 runs[k] += runner.run(turn_runs[k], limits.max_s)[1:]
                 if runner is profiled:
                     positions += range(first, runner.runs_done)
-            if len(runs[0]) >= limits.min_runs:
-                stop_reason = "runs"
-            elif time.monotonic() - start >= limits.max_s:
-                stop_reason = "time limit"
+            stop_reason = _stop_profiling(len(runs[0]), time.monotonic() - start, limits)
         contention = contention_between(before, [runner.state() for runner in runners])
         timing = Timing(runs[0].samples_s, runs[0].waits_s, stop_reason, plain.conditions(contention))
         nodes = read_nodes(Path(model), profiled.nodes(), positions, runs[1].waits_s)
     return NodeProfile(timing, nodes, runs[1].median_s, runs[2].median_s if reference is not None else None)
+
+
+def _stop_profiling(runs: int, elapsed_s: float, limits: MeasuringLimits) -> str:
+    """Why a profile of nodes ends after so many runs of each model; empty while it goes on."""
+    if runs >= limits.min_runs or (runs >= PROFILE_RUNS and elapsed_s >= PROFILE_S):
+        return "runs"
+    return "time limit" if elapsed_s >= limits.max_s else ""
 
 
 def _stop_measuring(runs: Runs, elapsed_s: float, limits: MeasuringLimits) -> str:

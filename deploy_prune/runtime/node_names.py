@@ -34,7 +34,7 @@ def computed_nodes(model: Path, raw: Sequence[Mapping[str, Any]], graph: str | N
         graph: the engine's optimised graph as a serialised ONNX model in base64, weights may be missing; None where
             the records have ``layers`` instead.
     """
-    onnx = _require_onnx()
+    onnx = require_onnx()
     if graph is not None:
         exported = onnx.load(model, load_external_data=False).graph
         names = match_names(exported, onnx.load_from_string(base64.b64decode(graph)).graph)
@@ -115,7 +115,12 @@ def _upstream(tensor: str, makers: Mapping[str, Any]) -> Iterator[Any]:
             waiting.extend(node.input)
 
 
-def _require_onnx() -> Any:
+def require_onnx() -> Any:
+    """The package that reads the files.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
     try:
         import onnx
     except ImportError as error:

@@ -14,6 +14,7 @@ from scipy import stats
 
 from deploy_prune.errors import MeasurementError
 from deploy_prune.runtime.node_names import computed_nodes
+from deploy_prune.runtime.operators import Operator, describe_operators
 from deploy_prune.runtime.timing import Timing
 
 # Node times are the mean of the middle half of the runs: deaf to outliers as the median is, and finer than
@@ -42,6 +43,9 @@ class NodeTime:
     counts the elements of the activations read (Conv, MatMul, Gemm: of input 0; others: of all inputs that are no
     weights), ``output_numel`` those written. Shapes are the engine's, so blocked layouts show their padding.
     ``time_s`` is the node's typical kernel time in seconds (the mean of the middle half of its runs).
+
+    ``operator`` says what it computes, with attributes (None: unknown). ``samples_s`` are its raw kernel times in each
+    run that counts, less what the run waited for a core.
     """
 
     name: str
@@ -52,6 +56,8 @@ class NodeTime:
     output_numel: int
     time_s: float
     fused: tuple[str, ...] = ()
+    operator: Operator | None = None
+    samples_s: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +80,11 @@ class NodeProfile:
         return sum(node.time_s for node in self.nodes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, ready for JSON."""
+        """All fields but the nodes' raw samples, which are many and have a compact place in the store; for JSON."""
+        nodes = [dataclasses.asdict(dataclasses.replace(node, samples_s=())) for node in self.nodes]
         return {
             "timing": self.timing.to_dict(),
-            "nodes": [dataclasses.asdict(node) for node in self.nodes],
+            "nodes": nodes,
             "profiled_s": self.profiled_s,
             "reference_s": self.reference_s,
         }
@@ -92,6 +99,8 @@ class NodeProfile:
                     "fused": tuple(node["fused"]),
                     "input_shapes": tuple(map(tuple, node["input_shapes"])),
                     "output_shapes": tuple(map(tuple, node["output_shapes"])),
+                    "operator": Operator.from_dict(node["operator"]) if node["operator"] else None,
+                    "samples_s": (),
                 }
             )
             for node in data["nodes"]
@@ -124,12 +133,18 @@ def read_nodes(
             "set a smaller 'min_runs' in the profile"
         )
     durations_s = np.array([node["durations_us"] for node in raw])[:, positions] / 1e6
-    times_s = stats.trim_mean(remove_waits(durations_s, np.asarray(waits_s)), MIDDLE_TRIM, axis=1)
+    samples_s = remove_waits(durations_s, np.asarray(waits_s))
     computed = computed_nodes(model, raw, reply["graph"])
+    operators = describe_operators(model, raw, computed, reply["graph"])
     unique = _number_repeats([names[0] for names in computed])
+    described = (
+        dataclasses.replace(_describe_node(name, node), fused=names[1:], operator=operator)
+        for name, names, node, operator in zip(unique, computed, raw, operators, strict=True)
+    )
+    times_s = stats.trim_mean(samples_s, MIDDLE_TRIM, axis=1)
     return tuple(
-        _describe_node(name, names[1:], node, float(time_s))
-        for name, names, node, time_s in zip(unique, computed, raw, times_s, strict=True)
+        dataclasses.replace(node, time_s=float(time_s), samples_s=tuple(samples.tolist()))
+        for node, time_s, samples in zip(described, times_s, samples_s, strict=True)
     )
 
 
@@ -137,7 +152,9 @@ def remove_waits(durations_s: np.ndarray, waits_s: np.ndarray) -> np.ndarray:
     """Take the time without a core out of the nodes that it fell into.
 
     The kernel tells how long a run waited, not where. A wait is as long as another process's turn, which is
-    milliseconds, so it is taken from the nodes that exceed their own lower quartile most, and never below it.
+    milliseconds, so it is taken from the nodes that exceed their own fastest run most, and never below that. (Their
+    lower quartile, in place of the fastest run, holds waits itself where most runs of a long node are interrupted: with
+    thirteen processes on two cores it made YOLOv8n's nodes up to 36 % too long, docs/measuring.md.)
 
     Args:
         durations_s: (nodes, runs).
@@ -146,8 +163,7 @@ def remove_waits(durations_s: np.ndarray, waits_s: np.ndarray) -> np.ndarray:
     Returns:
         (nodes, runs), a new array.
     """
-    usual = np.percentile(durations_s, 25, axis=1, keepdims=True)  # (nodes, 1)
-    excess = np.maximum(durations_s - usual, 0)  # (nodes, runs)
+    excess = durations_s - durations_s.min(axis=1, keepdims=True)  # (nodes, runs)
     order = np.argsort(-excess, axis=0)
     ordered = np.take_along_axis(excess, order, axis=0)
     before = np.cumsum(ordered, axis=0) - ordered  # what larger excesses have used up of the run's wait
@@ -157,14 +173,15 @@ def remove_waits(durations_s: np.ndarray, waits_s: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _describe_node(name: str, fused: tuple[str, ...], node: Mapping[str, Any], time_s: float) -> NodeTime:
+def _describe_node(name: str, node: Mapping[str, Any]) -> NodeTime:
+    """The node without its times."""
     inputs, outputs = _read_shapes(node["inputs"]), _read_shapes(node["outputs"])
     output_numel = sum(math.prod(shape) for shape in outputs)
     if any(word in node["op"] for word in _ONE_ACTIVATION):
         input_numel = math.prod(inputs[0])
     else:
         input_numel = node["activation_bytes"] // _item_bytes(node["inputs"])
-    return NodeTime(name, node["op"], inputs, outputs, input_numel, output_numel, time_s, fused)
+    return NodeTime(name, node["op"], inputs, outputs, input_numel, output_numel, time_s=0.0)
 
 
 def _number_repeats(names: Sequence[str]) -> list[str]:

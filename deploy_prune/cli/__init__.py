@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 import deploy_prune
+from deploy_prune.cli.tables import tables_app
 from deploy_prune.errors import DeployPruneError, InputError
 
 TRACEBACK_VARIABLE = "DEPLOY_PRUNE_TRACEBACK"
@@ -27,6 +28,7 @@ data_app = typer.Typer(help="Write the embedded data sets.", no_args_is_help=Tru
 app.add_typer(data_app, name="data")
 profiles_app = typer.Typer(help="Hardware profiles: which there are, and which can run here.")
 app.add_typer(profiles_app, name="profiles")
+app.add_typer(tables_app, name="tables")
 
 
 def main() -> None:
