@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
 from torch import nn
 
 from deploy_prune.export.onnx import graph_digest
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile
+from deploy_prune.latency.layer_key import LayerKey, LayerObservation
 from deploy_prune.latency.sample import NodeSample, VariantSample
 from deploy_prune.pipeline.layer_rows import find_layer, make_rows
 from deploy_prune.runtime.comparison import Comparison
@@ -71,6 +71,24 @@ class Device:
         )
         return Comparison.from_dict(content)
 
+    def known_layers(self, samples: Sequence[VariantSample]) -> tuple[LayerObservation, ...]:
+        """What other models' layers of the same kinds as these took here: same device, engine and conditions.
+
+        Times are as they were measured, each at the machine's speed of that moment.
+        """
+        kinds = {
+            node.layer.kind.to_json(): node.layer.kind for sample in samples for node in sample.nodes if node.layer
+        }
+        place = record_key("variant", self.profile, "")
+        found = self.store.layers(place.machine, place.engine, place.conditions, kinds)
+        return tuple(
+            LayerObservation(
+                LayerKey(kinds[one.row.layer], one.row.c_in, one.row.c_out), one.row.time_s, one.source, one.row.name
+            )
+            for one in found
+            if one.source != self.source
+        )
+
     def _measured(
         self,
         kind: str,
@@ -103,19 +121,6 @@ def record_key(kind: str, profile: HardwareProfile, subject: str) -> RecordKey:
         conditions=json.dumps(conditions, sort_keys=True),
         subject=subject,
     )
-
-
-def profile_variants(
-    prunable: Prunable, variants: Sequence[Mapping[str, int]], device: Device, progress: Progress | None = None
-) -> list[VariantSample]:
-    """Measure all variants, in order; an interrupted run goes on where it stopped."""
-    bar = progress.add_task("profile variants", total=len(variants)) if progress else None
-    samples = []
-    for widths in variants:
-        samples.append(device.profile_widths(prunable, widths))
-        if progress and bar is not None:
-            progress.advance(bar)
-    return samples
 
 
 def as_sample(widths: Mapping[str, int], profile: NodeProfile, dense_s: float) -> VariantSample:

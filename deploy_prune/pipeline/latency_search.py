@@ -17,9 +17,10 @@ from deploy_prune.importance import Importance
 from deploy_prune.latency.branches import branch_variants
 from deploy_prune.latency.sampling import sample_widths
 from deploy_prune.pipeline.closed_loop import Budget, Loop
-from deploy_prune.pipeline.device import Device, Export, profile_variants
+from deploy_prune.pipeline.device import Device, Export
 from deploy_prune.pipeline.device_step import find_step
 from deploy_prune.pipeline.latency_result import LatencyResult
+from deploy_prune.pipeline.profiling import profile_variants
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import verify
 from deploy_prune.runtime.measure import compare, measure
@@ -29,7 +30,7 @@ from deploy_prune.search.prunable import Prunable
 from deploy_prune.store import MeasurementStore
 
 VARIANTS = 28
-"""Variants profiled before the first search (measured: fewer leave sizes undecoded, more cost time for little)."""
+"""Variants profiled before the first search, at most (see ``deploy_prune.pipeline.profiling``)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,7 +96,8 @@ class LatencySearch:
             remove_branches=subject.remove_branches,
         )
         dense = subject.export(subject.model, folder / "dense.onnx")
-        device = Device(profile, subject.export, dense, measure(dense, profile).median_s, store, folder)
+        model_name = type(subject.model).__name__
+        device = Device(profile, subject.export, dense, measure(dense, profile).median_s, store, folder, model_name)
         samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
         menu = price_widths(prunable, device, subject.calibration, subject.output_transform, progress)
         return cls(subject, Loop(prunable, device, menu, samples), folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deploy_prune.count import count
 from deploy_prune.pipeline import closed_loop
-from deploy_prune.pipeline.device import Device, profile_variants, write_json
+from deploy_prune.pipeline.device import Device, write_json
 from deploy_prune.pipeline.handover import (
     COMPARISON,
     COUNTS,
@@ -25,6 +25,7 @@ from deploy_prune.pipeline.handover import (
 from deploy_prune.pipeline.latency_search import design_variants, price_widths
 from deploy_prune.pipeline.layers import LayerNames
 from deploy_prune.pipeline.modelling import open_task, pruned_onnx
+from deploy_prune.pipeline.profiling import profile_variants
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.report.figures import milliseconds, ratio
@@ -105,4 +106,5 @@ def _open_device(settings: RunSettings, context: StageContext) -> tuple[Prunable
         dense_s=timing.median_s,
         store=MeasurementStore(),
         folder=context.work,
+        model_name=settings.recipe.model,
     )

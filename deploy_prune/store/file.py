@@ -19,7 +19,6 @@ from typing import Any
 
 import platformdirs
 
-from deploy_prune.store import schema
 from deploy_prune.store.record import (
     ALL,
     LayerRow,
@@ -30,6 +29,7 @@ from deploy_prune.store.record import (
     pack_samples,
     unpack_samples,
 )
+from deploy_prune.store.schema import connected, prepare, require_store
 
 STORE_VARIABLE = "DEPLOY_PRUNE_STORE"
 """Environment variable with the path of the file, where it should not lie in the user's cache folder."""
@@ -58,9 +58,9 @@ class MeasurementStore:
     def __init__(self, path: Path | None = None, *, existing: bool = False) -> None:
         self.path, self._read_only = path or default_path(), existing
         if existing:
-            schema.require_store(self.path)
+            require_store(self.path)
         else:
-            schema.prepare(self.path)
+            prepare(self.path)
 
     def get(self, key: RecordKey) -> dict[str, Any] | None:
         """The measurement of this key, None if there is none."""
@@ -140,7 +140,7 @@ class MeasurementStore:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """A connection whose changes are kept if the block ends well."""
-        with schema.connected(self.path, read_only=self._read_only) as connection:
+        with connected(self.path, read_only=self._read_only) as connection:
             yield connection
 
 

@@ -8,9 +8,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from deploy_prune.store import schema
 from deploy_prune.store.file import MeasurementStore
 from deploy_prune.store.record import ALL, Selection
+from deploy_prune.store.schema import connected
 
 _PLACE = "machine, engine, conditions"
 
@@ -55,7 +55,7 @@ def count_sources(store: MeasurementStore, selection: Selection = ALL) -> list[S
         " (SELECT *, (SELECT count(*) FROM layers WHERE measurement = id) AS layers FROM measurements"
         f" WHERE {where}) GROUP BY {_PLACE}, source, kind ORDER BY {_PLACE}, source, kind"
     )
-    with schema.connected(store.path, read_only=True) as connection:
+    with connected(store.path, read_only=True) as connection:
         rows = connection.execute(query, parameters).fetchall()
     places = itertools.groupby(rows, key=lambda row: row[:4])
     return [_count_source(place, list(found)) for place, found in places]
@@ -68,7 +68,7 @@ def list_widths(store: MeasurementStore, selection: Selection = ALL) -> list[Wid
         f"SELECT {_PLACE}, layer, c_in, c_out, time_s, source FROM layers JOIN measurements ON measurement = id"
         f" WHERE {where} ORDER BY {_PLACE}, layer, c_in, c_out"
     )
-    with schema.connected(store.path, read_only=True) as connection:
+    with connected(store.path, read_only=True) as connection:
         rows = connection.execute(query, parameters).fetchall()
     keys = itertools.groupby(rows, key=lambda row: row[:6])
     return [_take_median(key, list(found)) for key, found in keys]

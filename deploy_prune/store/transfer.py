@@ -17,9 +17,9 @@ from typing import Any
 import pydantic
 
 from deploy_prune.errors import InputError
-from deploy_prune.store import schema
 from deploy_prune.store.file import MeasurementStore
 from deploy_prune.store.record import ALL, Measurement, Selection
+from deploy_prune.store.schema import VERSION, make_portable
 
 FORMAT = "deploy_prune measurements"
 SUFFIXES = (".jsonl", ".sqlite")
@@ -78,11 +78,11 @@ def read(path: Path) -> Iterator[Measurement]:
 def _write(path: Path, store: MeasurementStore, selection: Selection) -> int:
     if path.suffix == ".sqlite":
         count, _ = MeasurementStore(path).merge(store.measurements(selection))
-        schema.make_portable(path)
+        make_portable(path)
         return count
     measurements = list(store.measurements(selection))
     with path.open("w", encoding="utf-8") as file:
-        header = {"format": FORMAT, "version": schema.VERSION, "measurements": len(measurements)}
+        header = {"format": FORMAT, "version": VERSION, "measurements": len(measurements)}
         for line in (header, *map(dataclasses.asdict, measurements)):
             file.write(json.dumps(line, separators=(",", ":")) + "\n")
     return len(measurements)
@@ -106,9 +106,9 @@ def _read_header(path: Path, line: str) -> int:
     header = _parse(line)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise InputError(f"{path} is no export of measurements; name one that deploy-prune tables export wrote")
-    if header.get("version") != schema.VERSION:
+    if header.get("version") != VERSION:
         raise InputError(
-            f"{path} was written by another version (tables {header.get('version')}, expected {schema.VERSION}); "
+            f"{path} was written by another version (tables {header.get('version')}, expected {VERSION}); "
             "export it again with this one"
         )
     return int(header.get("measurements", -1))
