@@ -97,8 +97,8 @@ def compare(
 def profile_nodes(model: Path, profile: HardwareProfile, *, reference: Path | None = None) -> NodeProfile:
     """Time a model and each of its nodes, by turns, in two workers: one profiled by its engine, one not.
 
-    Ends after the profile's ``min_runs`` runs of each, for a slow model after ``PROFILE_RUNS`` (docs/measuring.md has
-    what that costs), or at its time limit.
+    Ends after the profile's ``min_runs`` runs of each and ``min_s`` seconds, for a slow model after ``PROFILE_RUNS``
+    (docs/measuring.md has what that costs), or at its time limit.
 
     Args:
         model: the model to profile.
@@ -135,7 +135,7 @@ def profile_nodes(model: Path, profile: HardwareProfile, *, reference: Path | No
 
 def _stop_profiling(runs: int, elapsed_s: float, limits: MeasuringLimits) -> str:
     """Why a profile of nodes ends after so many runs of each model; empty while it goes on."""
-    if runs >= limits.min_runs or (runs >= PROFILE_RUNS and elapsed_s >= PROFILE_S):
+    if (runs >= limits.min_runs and elapsed_s >= limits.min_s) or (runs >= PROFILE_RUNS and elapsed_s >= PROFILE_S):
         return "runs"
     return "time limit" if elapsed_s >= limits.max_s else ""
 
