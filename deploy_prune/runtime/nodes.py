@@ -154,7 +154,7 @@ def remove_waits(durations_s: np.ndarray, waits_s: np.ndarray) -> np.ndarray:
     The kernel tells how long a run waited, not where. A wait is as long as another process's turn, which is
     milliseconds, so it is taken from the nodes that exceed their own fastest run most, and never below that. (Their
     lower quartile, in place of the fastest run, holds waits itself where most runs of a long node are interrupted: with
-    thirteen processes on two cores it made YOLOv8n's nodes up to 36 % too long, docs/measuring.md.)
+    thirteen processes on two cores it made YOLOv8n's nodes up to 27 % too long, docs/measuring.md.)
 
     Args:
         durations_s: (nodes, runs).
