@@ -31,7 +31,7 @@ def find_step(profile: HardwareProfile, store: MeasurementStore) -> int:
     if found is None:
         shares = _measure_shares(profile)
         found = {"widths": WIDTHS, "shares": shares, "step": detect_step(WIDTHS, shares)}
-        store.put(key, found, "find_step")
+        store.put(key, found, "width step")
     step: int = found["step"]
     return step
 
