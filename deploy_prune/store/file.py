@@ -105,13 +105,6 @@ class MeasurementStore:
                 layers = tuple(map(_as_row, rows))
                 yield Measurement(RecordKey(*values), json.loads(content), source, measured_at, layers)
 
-    def count(self, selection: Selection = ALL) -> int:
-        """How many measurements are selected."""
-        where, parameters = selection.where()
-        with self._connected() as connection:
-            (number,) = connection.execute(f"SELECT count(*) FROM measurements WHERE {where}", parameters).fetchone()
-        return int(number)
-
     def merge(self, measurements: Iterable[Measurement]) -> tuple[int, int]:
         """Take in measurements, all or none; of two with one key the newer stays.
 

@@ -83,8 +83,9 @@ def connected(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Connec
         InputError: SQLite refuses; the message is its own.
     """
     mode = "mode=ro" if read_only else "mode=rwc"
-    if read_only and not os.access(path.absolute().parent, os.W_OK):
-        mode = "immutable=1"  # readers, too, write a file of locks beside the database, which cannot be here
+    alone = not path.with_name(f"{path.name}-wal").exists()
+    if read_only and alone and not os.access(path.absolute().parent, os.W_OK):
+        mode = "immutable=1"  # readers, too, make a file of locks beside the database, which cannot be here
     try:
         address = f"{path.absolute().as_uri()}?{mode}"
         with (

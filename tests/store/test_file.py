@@ -68,9 +68,9 @@ def test_selections(store, selection, expected):
     store.put(key(), {}, "small 1a")
     store.put(key(engine="openvino 2026.0"), {}, "small 1a")
     store.put(key("b", machine="xyz"), {}, "large 2b")
-    assert store.count(selection) == expected == len(list(store.measurements(selection)))
+    assert len(list(store.measurements(selection))) == expected
     assert store.remove(selection) == expected
-    assert store.count() == 3 - expected
+    assert len(list(store.measurements())) == 3 - expected
 
 
 def test_removing_makes_the_file_smaller(store):

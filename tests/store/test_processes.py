@@ -51,7 +51,7 @@ def test_processes_that_make_the_file_and_write_at_once_lose_nothing(tmp_path):
     for writer in writers:
         out, errors = writer.communicate(timeout=120)
         assert (errors, len(out.split())) == ("", 15)
-    assert MeasurementStore(path).count() == 60
+    assert len(list(MeasurementStore(path).measurements())) == 60
     place = key()
     assert len(MeasurementStore(path).layers(place.machine, place.engine, place.conditions, [CONV, RELU])) == 60 * 20
     assert_sound(path)
@@ -68,7 +68,7 @@ def test_a_writer_that_is_killed_leaves_whole_measurements(tmp_path):
         writer.send_signal(signal.SIGKILL)
         acknowledged += 3 + len(writer.stdout.read().split())
         writer.wait()
-    assert acknowledged <= MeasurementStore(path).count() <= acknowledged + 4
+    assert acknowledged <= len(list(MeasurementStore(path).measurements())) <= acknowledged + 4
     assert_sound(path)
 
 
@@ -96,7 +96,7 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_written_stays(tmp_path):
     (line,) = out.splitlines()
     written, _, message = line.partition(" ")
     assert message.startswith(f"{path} cannot be used as a file of measurements (") and "disk" in message
-    assert MeasurementStore(path).count() == int(written) > 2
+    assert len(list(MeasurementStore(path).measurements())) == int(written) > 2
     assert_sound(path)
 
 
@@ -109,7 +109,7 @@ from store.make import key
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
 for take in (lambda: MeasurementStore(Path(sys.argv[1])).put(key("new"), {}, "net"),
-             lambda: print(MeasurementStore(Path(sys.argv[1]), existing=True).count()),
+             lambda: print(len(list(MeasurementStore(Path(sys.argv[1]), existing=True).measurements()))),
              lambda: MeasurementStore(Path(sys.argv[1] + "-new"))):
     try:
         take()
