@@ -24,7 +24,7 @@ from deploy_prune.graph.rules.elementwise import combine, elementwise
 from deploy_prune.graph.sizes import observe
 from deploy_prune.graph.skipping import MadeUp
 from deploy_prune.graph.snapshot import Snapshot, memory_of
-from deploy_prune.graph.values import OUTPUT, Facts, Place, Value
+from deploy_prune.graph.values import MULTIPLYING, OUTPUT, Facts, Place, Product, Value
 
 
 class Tracer:
@@ -189,6 +189,9 @@ class Tracer:
         operator = operator_of(function)
         self.operator = operator.name
         shapes = tuple(tuple(t.shape) for t in outputs)
+        if operator.name in MULTIPLYING and not self.inside_alternative:
+            module = self.stack[-1] if self.stack else ""
+            self.facts.products.append(Product(operator.name, given, shapes[0], module))
         # The same operator on the same values says the same again, as most do in train mode after eval mode.
         call_key = (function, given, *named.items(), shapes)
         values = self.known_calls.get(call_key)

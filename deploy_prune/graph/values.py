@@ -188,6 +188,30 @@ class SizeEquation:
     place: Place
 
 
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A call of an operator that multiplies, in the eval run: its arguments with every tensor as its value.
+
+    ``shape`` is that of the first output, ``module`` the innermost module that ran. It says nothing about what may go;
+    the arithmetic that a network of other widths needs is counted from it.
+    """
+
+    operator: str
+    args: tuple[Any, ...]
+    shape: tuple[int, ...]
+    module: str
+
+
+MULTIPLYING = frozenset({
+    "mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "convolution",
+    "torchvision.deform_conv2d", "mkldnn_rnn_layer",
+    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_fused_attention_overrideable",
+})  # fmt: skip
+"""Operators whose calls are kept as :class:`Product`."""
+
+
 class Facts:
     """Everything that the runs of a model said about its atoms. Rules only append; nothing here is resolved."""
 
@@ -203,13 +227,14 @@ class Facts:
         self.equations: list[SizeEquation] = []
         self.comparisons: list[Comparison] = []
         self.unknown: list[str] = []
+        self.products: list[Product] = []
         self.reached: set[str] = set()
         self._locate = locate or (lambda: Place("", "", ""))
 
     def lists(self) -> tuple[list[Any], ...]:
         """Everything that rules append to."""
         return (self.unified, self.frozen, self.boxes, self.projections, self.layouts, self.positions,
-                self.equations, self.comparisons, self.unknown)  # fmt: skip
+                self.equations, self.comparisons, self.unknown, self.products)  # fmt: skip
 
     def fresh(self, shape: int | Sequence[int]) -> Atoms:
         """New atoms in an array of ``shape``."""
