@@ -13,7 +13,7 @@ from typing import Any
 from rich.progress import Progress
 from torch import nn
 
-from deploy_prune.export.onnx import graph_digest
+from deploy_prune.export.onnx import OnnxFlow, graph_digest, read_flow
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.latency.sample import NodeSample, VariantSample
@@ -62,6 +62,14 @@ class Device:
             "comparison", prunable, widths, lambda model: compare(self.dense, model, self.profile).to_dict()
         )
         return Comparison.from_dict(content)
+
+    def flow(self) -> OnnxFlow:
+        """Nodes and activations of the dense model's file."""
+        return read_flow(self.dense)
+
+    def tensor_sizes(self, prunable: Prunable, widths: Mapping[str, int]) -> dict[str, int]:
+        """Bytes of each activation in the file of the variant of these widths; nothing is run."""
+        return self._measured("sizes", prunable, widths, lambda model: dict(read_flow(model).sizes_bytes))
 
     def _measured(
         self,

@@ -75,6 +75,17 @@ def parameter_work(prunable: Prunable) -> Work:
     return _sorted_by_branch(parts, prunable.branches)
 
 
+def weight_bytes(prunable: Prunable, *, least_axes: int = 0) -> Work:
+    """Bytes of all parameters of at least ``least_axes`` axes."""
+    parts = [
+        (name, _elements(name, p, prunable.graph.units, extents) * Polynomial.constant(p.element_size()))
+        for extents in [Extents(prunable.graph.units, prunable.ranking)]
+        for name, p in prunable.model.named_parameters()
+        if p.ndim >= least_axes
+    ]
+    return _sorted_by_branch(parts, prunable.branches)
+
+
 def mac_work(prunable: Prunable, dense_macs: int) -> Work:
     """Multiply-accumulates of one run on the inputs that the model was analysed with.
 
