@@ -107,7 +107,7 @@ class LatencySearch:
             others.append(OtherDevice(other, seen, one.budget))
         menu = price_widths(prunable, device, subject.calibration, subject.output_transform, progress)
         menu = restrict(menu, min_width=limits.min_width, equal=limits.equal_widths)
-        counted = count(subject.model, subject.example_inputs) if limits.max_macs or limits.max_mac_share else None
+        counted = count(subject.model, subject.example_inputs) if limits.needs_macs else None
         sizes = size_limits(limits, prunable, menu, device, counted)
         return cls(subject, Loop(prunable, device, menu, samples, tuple(others), sizes), folder)
 

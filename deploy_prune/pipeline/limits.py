@@ -91,6 +91,11 @@ class Limits:
         if not 0 <= self.min_width <= 1:
             raise InputError(f"min_width is {self.min_width}; give the share of a group's units that stays, 0 to 1")
 
+    @property
+    def needs_macs(self) -> bool:
+        """Whether the dense model's MACs have to be counted."""
+        return self.max_macs is not None or self.max_mac_share is not None
+
 
 @dataclasses.dataclass(frozen=True)
 class SizeKept:

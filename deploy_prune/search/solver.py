@@ -47,7 +47,7 @@ class Limit:
     def show_least(self, cost: float) -> str:
         """The same, rounded up: a budget that can be kept."""
         digits = 3 - int(np.floor(np.log10(max(cost * self.scale, 1e-12))))
-        step = 10.0 ** -min(digits, 9) / self.scale
+        step = 10.0 ** -min(max(digits, 0), 9) / self.scale
         return self.show(np.ceil(cost / step * (1 - 1e-12)) * step)
 
 
