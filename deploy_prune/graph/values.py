@@ -20,6 +20,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from deploy_prune.graph.attributes import Comparison, Expression
+    from deploy_prune.graph.products import Product
 
 OUTPUT = "output"
 """Stands for an operator where the model's result is handed back."""
@@ -186,30 +187,6 @@ class SizeEquation:
     axis: int
     expression: Expression
     place: Place
-
-
-@dataclass(frozen=True, eq=False)
-class Product:
-    """A call of an operator that multiplies, in the eval run: its arguments with every tensor as its value.
-
-    ``shape`` is that of the first output, ``module`` the innermost module that ran. It says nothing about what may go;
-    the arithmetic that a network of other widths needs is counted from it.
-    """
-
-    operator: str
-    args: tuple[Any, ...]
-    shape: tuple[int, ...]
-    module: str
-
-
-MULTIPLYING = frozenset({
-    "mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "convolution",
-    "torchvision.deform_conv2d", "mkldnn_rnn_layer",
-    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
-    "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
-    "_scaled_dot_product_fused_attention_overrideable",
-})  # fmt: skip
-"""Operators whose calls are kept as :class:`Product`."""
 
 
 class Facts:

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from deploy_prune.graph.products import Product
 from deploy_prune.graph.units import UnitGroup, Units
-from deploy_prune.graph.values import Atoms, Product, Value
+from deploy_prune.graph.values import Atoms, Value
 from deploy_prune.pruner.branches import lies_within
 from deploy_prune.search.polynomial import Polynomial, Work
 from deploy_prune.search.prunable import Prunable
