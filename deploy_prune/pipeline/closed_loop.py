@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from math import isfinite
 
 from rich.progress import Progress
@@ -15,7 +14,7 @@ from deploy_prune.latency.sample import VariantSample
 from deploy_prune.pipeline.device import Device
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.prunable import Prunable
-from deploy_prune.search.solver import Limit, Solution, as_solution, latency_limit, least, solve, unreachable
+from deploy_prune.search.solver import Limit, Solution, as_solution, find_widths, latency_limit, least, unreachable
 
 MAX_ROUNDS = 8
 AIM = 0.97
@@ -160,9 +159,9 @@ class Loop:
 
     def _solve(self, aims: Sequence[DeviceAim]) -> Solution:
         """Widths of least loss at the shares of the budgets that are aimed at, else the fastest within the budgets."""
-        main, *also = [aim.limit(self.menu, aim.share) for aim in aims]
-        with suppress(UnreachableBudgetError):
-            return solve(self.menu, main.tables, main.budget, also=[*also, *self.limits])
+        found = find_widths(self.menu, [*(aim.limit(self.menu, aim.share) for aim in aims), *self.limits])
+        if found is not None:
+            return found
         whole = [*(aim.limit(self.menu, 1.0) for aim in aims), *self.limits]
         quickest = least(self.menu, whole)
         if quickest is not None and quickest.predicted_s <= whole[0].budget:

@@ -94,23 +94,31 @@ def solve(
     be reached, with the least seconds, and ``InputError`` when tables and menu differ in groups or widths.
     """
     limits = (latency_limit(tables, budget_s), *also)
+    found = find_widths(menu, limits, gap=gap, time_limit_s=time_limit_s)
+    if found is None:
+        raise unreachable(menu, limits, time_limit_s=time_limit_s)
+    return found
+
+
+def find_widths(
+    menu: Menu, limits: Sequence[Limit], *, gap: float = 1e-3, time_limit_s: float = 60.0
+) -> Solution | None:
+    """As ``solve``, all limits in one sequence and the latency first; None where they cannot be kept together."""
     _check(menu, limits)
     programme = build_programme(menu.widths, [limit.tables for limit in limits], menu.branches, menu.equal)
     loss = np.zeros(programme.size)
     loss[: programme.choices] = np.concatenate([menu.loss[g] for g in menu.widths])
     result = _minimise(programme, loss, [limit.budget for limit in limits], gap, time_limit_s)
     if result.status == _INFEASIBLE:
-        raise unreachable(menu, limits, time_limit_s=time_limit_s)
+        return None
     if result.x is None:  # out of time before any widths were found: the fastest ones are safe
         quick = least(menu, limits, time_limit_s=time_limit_s)
-        if quick is None or quick.predicted_s > budget_s:
-            raise unreachable(menu, limits, time_limit_s=time_limit_s)
-        return as_solution(menu, quick)
+        return None if quick is None or quick.predicted_s > limits[0].budget else as_solution(menu, quick)
     widths = programme.read_widths(result.x)
     total = menu.loss_at(widths)
     bound = -np.inf if result.mip_dual_bound is None else min(float(result.mip_dual_bound), total)
     left = 0.0 if total == bound else (total - bound) / max(abs(total), np.finfo(float).tiny)
-    return Solution(widths, tables.cost_s(widths), total, bound, left)
+    return Solution(widths, limits[0].tables.cost_s(widths), total, bound, left)
 
 
 def fastest(tables: CostTables, menu: Menu, *, time_limit_s: float = 60.0) -> Fastest:

@@ -23,8 +23,8 @@ TINY = {
     "finetune": {"epochs": 1, "distil": True},
     "search": {"calibration_images": 0},
     "export": {"parity_images": 2},
+    "budget": {"speedup": 1.2, "max_mac_share": 0.8, "max_file_mib": 11.0},
 }
-LIMITS = {"speedup": 1.2, "max_mac_share": 0.8, "max_file_mib": 11.0}
 
 pytestmark = pytest.mark.slow
 
@@ -42,9 +42,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "quick.yaml").write_text(yaml.safe_dump(PROFILE))
     recipe = yaml.safe_load((ROOT / "pipelines" / "yolov8n_digits.yaml").read_text())
-    (folder / "other.yaml").write_text(yaml.safe_dump(PROFILE | {"name": "other", "engine": "openvino"}))
     recipe |= TINY | {"name": "tiny", "profile": str(folder / "quick.yaml")}
-    recipe["budget"] = LIMITS | {"also": [{"profile": str(folder / "other.yaml"), "speedup": 1.05}]}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
     done = run(folder)
     assert done.returncode in (0, 1), done.stderr  # 1: a machine that is busy with other tests missed the budget
@@ -62,10 +60,8 @@ def test_the_report_is_whole_and_its_artifacts_are_there(finished):
     folder, done = finished
     result = read_result(folder / "run" / "report" / "report.json")
     assert (result.all_kept, done.returncode) in ((True, 0), (False, 1))
-    assert [(one.name, one.unit) for one in result.limits] == [
-        ("latency under other", "ms"), ("MACs", "million"), ("file size", "MiB"),
-    ]  # fmt: skip
-    macs, file = result.limits[1:]
+    macs, file = result.limits
+    assert (macs.name, macs.unit, file.name, file.unit) == ("MACs", "million", "file size", "MiB")
     assert macs.amount == pytest.approx(result.pruned.macs / 1e6) and macs.amount <= 0.8 * result.dense.macs / 1e6
     assert result.pruned.size_bytes <= file.amount * 2**20 <= 11 * 2**20
     assert all(one.loss_bound <= one.loss for one in result.rounds)
