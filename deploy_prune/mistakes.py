@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pydantic
 
@@ -53,7 +53,11 @@ def _describe(mistake: Mapping[str, Any], model: type[pydantic.BaseModel]) -> st
 def _known_keys(model: type[pydantic.BaseModel], location: Sequence[int | str]) -> list[str]:
     """The keys that the section at ``location`` knows."""
     for part in location:
-        section = model.model_fields[str(part)].annotation
+        if isinstance(part, int):  # an entry of a list of sections
+            continue
+        section: Any = model.model_fields[part].annotation
+        if get_origin(section) is tuple:
+            section = get_args(section)[0]
         if not (isinstance(section, type) and issubclass(section, pydantic.BaseModel)):
             return []
         model = section

@@ -87,7 +87,7 @@ def run(
     changes = parse_overrides(overrides or [])
     budget = {"speedup": speedup, "latency_ms": latency_ms}
     if any(value is not None for value in budget.values()):
-        changes["budget"] = budget
+        changes |= {f"budget.{name}": value for name, value in budget.items()}  # further limits stay
     if profile is not None:
         changes["profile"] = profile
     settings = RunSettings.of(read_recipe(recipe, changes))
@@ -101,7 +101,7 @@ def run(
     console.print(result_table(result))
     for line in (*summary_lines(result), f"Report, pictures and report.json: {folder / 'report'}"):
         console.print(line, highlight=False, soft_wrap=True)
-    if not result.budget.met:
+    if not result.all_kept:
         raise typer.Exit(1)
 
 

@@ -1,7 +1,9 @@
 """Write plain PyTorch modules as ONNX files that boards can read."""
 
+import dataclasses
 import hashlib
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -85,6 +87,54 @@ def graph_digest(path: Path) -> str:
         tensor.dims.extend(shape)
         tensor.data_type, tensor.name = kind, name
     return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class OnnxNode:
+    """A node of a file, in the file's order: names of the activations that it reads and writes."""
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class OnnxFlow:
+    """The activations of a file: its nodes in order, each tensor's bytes, and the names of inputs and outputs."""
+
+    nodes: tuple[OnnxNode, ...]
+    sizes_bytes: Mapping[str, int]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def read_flow(path: Path) -> OnnxFlow:
+    """The activations of an ONNX file of fixed input shapes, by shape inference; weights and constants are left out.
+
+    Raises:
+        ExportError: the size of an activation cannot be inferred.
+    """
+    onnx, _ = _require_onnx()
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False)).graph
+    fixed = {tensor.name for tensor in graph.initializer}
+    fixed |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
+    infos = {info.name: info.type.tensor_type for info in (*graph.input, *graph.value_info, *graph.output)}
+    nodes = tuple(
+        OnnxNode(node.op_type, tuple(n for n in node.input if n and n not in fixed), tuple(filter(None, node.output)))
+        for node in graph.node
+        if node.op_type != "Constant"
+    )
+    inputs = tuple(info.name for info in graph.input if info.name not in fixed)
+    named = (*inputs, *(name for node in nodes for name in node.outputs))
+    sizes = {name: _size_bytes(onnx, name, infos.get(name), path) for name in named}
+    return OnnxFlow(nodes, sizes, inputs, tuple(info.name for info in graph.output))
+
+
+def _size_bytes(onnx: Any, name: str, kind: Any, path: Path) -> int:
+    dims = [d.dim_value for d in kind.shape.dim] if kind is not None and kind.HasField("shape") else [0]
+    if kind is None or not kind.elem_type or not all(dims):
+        raise ExportError(f"{path.name}: the size of tensor {name!r} cannot be inferred; export with fixed shapes")
+    return math.prod(dims) * int(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize)
 
 
 def _require_onnx() -> tuple[Any, Any]:

@@ -59,6 +59,7 @@ def trace(
         except ForwardError as failed:
             snapshot.restore()
             training, found = True, run.listen_or_raise(failed)
+        products = list(tracer.facts.products)  # of this run alone: no other computes what a deployed model does
         if readers and not training:
             snapshot.restore()
             with suppress(ForwardError):
@@ -68,6 +69,7 @@ def trace(
             snapshot.restore()
             with suppress(ForwardError):
                 run.listen(training)
+        tracer.facts.products[:] = products
         tracer.operator = "script"
         for name in sorted(names_in_scripts(model) & tracer.own_values.keys()):
             tracer.facts.freeze_values([tracer.own_values[name]], "belongs to a scripted module; script after pruning")

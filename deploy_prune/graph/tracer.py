@@ -19,6 +19,7 @@ from deploy_prune.graph.calling import alternative_forwards, plain, users_file
 from deploy_prune.graph.hearing import HeardFunctions, HeardOperators
 from deploy_prune.graph.operators import Operator, operator_of
 from deploy_prune.graph.preserve import heard_calls, heard_functionals, numbers_of_buffers
+from deploy_prune.graph.products import MULTIPLYING, Product
 from deploy_prune.graph.rules import RULES, Call
 from deploy_prune.graph.rules.elementwise import combine, elementwise
 from deploy_prune.graph.sizes import observe
@@ -189,6 +190,8 @@ class Tracer:
         operator = operator_of(function)
         self.operator = operator.name
         shapes = tuple(tuple(t.shape) for t in outputs)
+        if operator.name in MULTIPLYING and not self.inside_alternative:
+            self.facts.products.append(Product(operator.name, given, shapes[0], self.stack[-1] if self.stack else ""))
         # The same operator on the same values says the same again, as most do in train mode after eval mode.
         call_key = (function, given, *named.items(), shapes)
         values = self.known_calls.get(call_key)

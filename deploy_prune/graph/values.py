@@ -20,6 +20,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from deploy_prune.graph.attributes import Comparison, Expression
+    from deploy_prune.graph.products import Product
 
 OUTPUT = "output"
 """Stands for an operator where the model's result is handed back."""
@@ -203,13 +204,14 @@ class Facts:
         self.equations: list[SizeEquation] = []
         self.comparisons: list[Comparison] = []
         self.unknown: list[str] = []
+        self.products: list[Product] = []
         self.reached: set[str] = set()
         self._locate = locate or (lambda: Place("", "", ""))
 
     def lists(self) -> tuple[list[Any], ...]:
         """Everything that rules append to."""
         return (self.unified, self.frozen, self.boxes, self.projections, self.layouts, self.positions,
-                self.equations, self.comparisons, self.unknown)  # fmt: skip
+                self.equations, self.comparisons, self.unknown, self.products)  # fmt: skip
 
     def fresh(self, shape: int | Sequence[int]) -> Atoms:
         """New atoms in an array of ``shape``."""

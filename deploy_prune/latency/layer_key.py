@@ -79,16 +79,6 @@ class LayerKey:
     c_out: int
 
 
-@dataclass(frozen=True)
-class LayerObservation:
-    """One measurement of a layer, in seconds, with where it was taken: the model, and the node's name in it."""
-
-    key: LayerKey
-    time_s: float
-    model: str
-    name: str
-
-
 def identify_layer(
     operator: str,
     attributes: Attributes,

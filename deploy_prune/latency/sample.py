@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy_prune.errors import InputError
-from deploy_prune.latency.layer_key import LayerKey
 
 
 @dataclass(frozen=True)
@@ -12,8 +11,7 @@ class NodeSample:
     """One executed node of one variant.
 
     ``input_numel`` and ``output_numel`` are elements of the activation inputs and of the outputs; ``time_s``
-    is the median kernel time in seconds. ``layer`` says what it computes at which widths, None where that is unknown:
-    nodes of one kind, in this network or another, are one layer at other widths.
+    is the median kernel time in seconds.
     """
 
     name: str
@@ -21,7 +19,6 @@ class NodeSample:
     input_numel: int
     output_numel: int
     time_s: float
-    layer: LayerKey | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from deploy_prune.pipeline.closed_loop import Budget
 from deploy_prune.pipeline.device import Export
 from deploy_prune.pipeline.latency_result import LatencyResult
 from deploy_prune.pipeline.latency_search import LatencySearch, Subject
+from deploy_prune.pipeline.limits import Limits
 from deploy_prune.store import MeasurementStore
 
 
@@ -29,6 +30,7 @@ def prune_to_latency(
     profile: str | Path | HardwareProfile = "cpu-onnxruntime",
     latency_ms: float | None = None,
     speedup: float | None = None,
+    limits: Limits | None = None,
     importance: Importance | None = None,
     ignored_layers: Iterable[nn.Module] = (),
     calibration: torch.Tensor | None = None,
@@ -51,6 +53,8 @@ def prune_to_latency(
         profile: name, file or object of a hardware profile.
         latency_ms: the latency allowed; or
         speedup: the dense model's latency divided by this. Exactly one of the two.
+        limits: what the pruned model keeps besides: latency under further profiles, MACs, parameters, file size, memory
+            (see ``deploy_prune.Limits``).
         importance: criterion for the units of a group (default: L2 magnitude).
         ignored_layers: layers whose output channels stay.
         calibration: real inputs, shape (n, …); with them a width costs what it changes at the output, without them
@@ -64,12 +68,15 @@ def prune_to_latency(
 
     Raises:
         InputError: both or none of the budgets, one that is no speed-up, or a profile that cannot be searched here.
-        UnreachableBudgetError: the fastest plan is slower than the budget; said before anything is trained.
+        UnreachableBudgetError: the fastest plan is slower than the budget, or the limits cannot be kept together; said
+            before anything is trained, with what is in the way and what is reachable.
         ForwardError, MeasurementError, VerificationError: see their classes.
     """
     budget = Budget.of(latency_ms=latency_ms, speedup=speedup)
     profile = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
     require_searchable(profile)
+    for other in limits.also if limits else ():
+        other.load()  # mistakes before the model is looked at
     subject = Subject(
         model,
         example_inputs,
@@ -81,5 +88,5 @@ def prune_to_latency(
         remove_branches=remove_branches,
     )
     with tempfile.TemporaryDirectory() as folder:
-        search = LatencySearch.of(subject, profile, MeasurementStore(store), Path(folder), progress)
+        search = LatencySearch.of(subject, profile, MeasurementStore(store), Path(folder), progress, limits)
         return search.prune(budget, progress)

@@ -6,18 +6,17 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from deploy_prune.export.onnx import graph_digest
+from deploy_prune.export.onnx import OnnxFlow, graph_digest, read_flow
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile
-from deploy_prune.latency.layer_key import LayerKey, LayerObservation
 from deploy_prune.latency.sample import NodeSample, VariantSample
-from deploy_prune.pipeline.layer_rows import find_layer, make_rows
+from deploy_prune.pipeline.layer_rows import make_rows
 from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.measure import compare, profile_nodes
 from deploy_prune.runtime.nodes import NodeProfile
@@ -71,23 +70,13 @@ class Device:
         )
         return Comparison.from_dict(content)
 
-    def known_layers(self, samples: Sequence[VariantSample]) -> tuple[LayerObservation, ...]:
-        """What other models' layers of the same kinds as these took here: same device, engine and conditions.
+    def flow(self) -> OnnxFlow:
+        """Nodes and activations of the dense model's file."""
+        return read_flow(self.dense)
 
-        Times are as they were measured, each at the machine's speed of that moment.
-        """
-        kinds = {
-            node.layer.kind.to_json(): node.layer.kind for sample in samples for node in sample.nodes if node.layer
-        }
-        place = record_key("variant", self.profile, "")
-        found = self.store.layers(place.machine, place.engine, place.conditions, kinds)
-        return tuple(
-            LayerObservation(
-                LayerKey(kinds[one.row.layer], one.row.c_in, one.row.c_out), one.row.time_s, one.source, one.row.name
-            )
-            for one in found
-            if one.source != self.source
-        )
+    def tensor_sizes(self, prunable: Prunable, widths: Mapping[str, int]) -> dict[str, int]:
+        """Bytes of each activation in the file of the variant of these widths; nothing is run."""
+        return self._measured("sizes", prunable, widths, lambda model: (dict(read_flow(model).sizes_bytes), ()))
 
     def _measured(
         self,
@@ -127,9 +116,7 @@ def as_sample(widths: Mapping[str, int], profile: NodeProfile, dense_s: float) -
     """A runtime's measurement as the latency model takes it: times at the speed at which dense takes ``dense_s``."""
     assert profile.reference_s is not None
     speed = dense_s / profile.reference_s
-    nodes = tuple(
-        NodeSample(n.name, n.op, n.input_numel, n.output_numel, speed * n.time_s, find_layer(n)) for n in profile.nodes
-    )
+    nodes = tuple(NodeSample(n.name, n.op, n.input_numel, n.output_numel, speed * n.time_s) for n in profile.nodes)
     return VariantSample(dict(widths), nodes, speed * profile.timing.median_s)
 
 

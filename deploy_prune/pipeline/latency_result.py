@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from torch import nn
 
 from deploy_prune.count import Count
 from deploy_prune.graph.units import FrozenGroup
 from deploy_prune.pipeline.closed_loop import Round
+from deploy_prune.pipeline.limits import SizeKept
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.verify import Verification
 from deploy_prune.runtime.comparison import Comparison
@@ -23,7 +25,11 @@ class LatencyResult:
         model: the pruned module, not yet finetuned; the dense one is untouched.
         plan: what was removed.
         budget_s: the latency allowed, in seconds.
-        rounds: every plan that was measured, in order, with its predicted and measured seconds.
+        rounds: every plan that was measured, in order, with its predicted and measured seconds, its loss, and the bound
+            that the solver proved for any widths.
+        chosen: the one of them that ``plan`` is.
+        also: comparisons under the further profiles that have a budget, by profile.
+        sizes: what the plan takes of each further limit.
         dense, pruned: timings of both models, taken in turns; ``comparison`` has their ratio and its interval.
         dense_count, pruned_count: MACs and parameters.
         frozen: what could not be removed, and why.
@@ -34,11 +40,14 @@ class LatencyResult:
     plan: Plan
     budget_s: float
     rounds: tuple[Round, ...]
+    chosen: Round
     comparison: Comparison
     dense_count: Count
     pruned_count: Count
     frozen: tuple[FrozenGroup, ...]
     verification: Verification
+    also: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
+    sizes: tuple[SizeKept, ...] = ()
 
     @property
     def dense(self) -> Timing:

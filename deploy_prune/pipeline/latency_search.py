@@ -16,16 +16,17 @@ from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.importance import Importance
 from deploy_prune.latency.branches import branch_variants
 from deploy_prune.latency.sampling import sample_widths
-from deploy_prune.pipeline.closed_loop import Budget, Loop
+from deploy_prune.pipeline.closed_loop import Budget, Loop, OtherDevice
 from deploy_prune.pipeline.device import Device, Export
 from deploy_prune.pipeline.device_step import find_step
 from deploy_prune.pipeline.latency_result import LatencyResult
+from deploy_prune.pipeline.limits import Limits, size_limits, sizes_kept
 from deploy_prune.pipeline.profiling import profile_variants
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import verify
 from deploy_prune.runtime.measure import compare, measure
 from deploy_prune.search.loss import divergence_menu, importance_menu
-from deploy_prune.search.menu import Menu
+from deploy_prune.search.menu import Menu, restrict
 from deploy_prune.search.prunable import Prunable
 from deploy_prune.store import MeasurementStore
 
@@ -80,11 +81,12 @@ class LatencySearch:
         store: MeasurementStore,
         folder: Path,
         progress: Progress | None = None,
+        limits: Limits | None = None,
     ) -> LatencySearch:
-        """Analyse the model, profile its variants and price its widths.
+        """Analyse the model, profile its variants on every device that has a budget, and price its widths.
 
         Raises:
-            InputError: nothing can be removed, or the profile cannot be measured under.
+            InputError: nothing can be removed, a profile cannot be measured under, or limits name unknown groups.
             ForwardError, ExportError, MeasurementError: see their classes.
         """
         prunable = Prunable.of(
@@ -95,12 +97,21 @@ class LatencySearch:
             output_transform=subject.output_transform,
             remove_branches=subject.remove_branches,
         )
+        limits = limits or Limits()
         dense = subject.export(subject.model, folder / "dense.onnx")
         model_name = type(subject.model).__name__
         device = Device(profile, subject.export, dense, measure(dense, profile).median_s, store, folder, model_name)
         samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
+        others = []
+        for one in limits.also:
+            other = dataclasses.replace(device, profile=one.load(), dense_s=measure(dense, one.load()).median_s)
+            seen = profile_variants(prunable, design_variants(prunable, other), other, progress)
+            others.append(OtherDevice(other, seen, one.budget))
         menu = price_widths(prunable, device, subject.calibration, subject.output_transform, progress)
-        return cls(subject, Loop(prunable, device, menu, samples), folder)
+        menu = restrict(menu, min_width=limits.min_width, equal=limits.equal_widths)
+        counted = count(subject.model, subject.example_inputs) if limits.needs_macs else None
+        sizes = size_limits(limits, prunable, menu, device, counted)
+        return cls(subject, Loop(prunable, device, menu, samples, tuple(others), sizes), folder)
 
     def prune(self, budget: Budget, progress: Progress | None = None) -> LatencyResult:
         """The pruned model that keeps a budget, proved by the oracle and measured against the dense one.
@@ -122,7 +133,10 @@ class LatencySearch:
             plan=plan,
             budget_s=best.budget_s,
             rounds=rounds,
+            chosen=best,
             comparison=compare(loop.device.dense, onnx, loop.device.profile),
+            also={one.device.profile.name: compare(one.device.dense, onnx, one.device.profile) for one in loop.others},
+            sizes=sizes_kept(loop.limits, best.widths),
             dense_count=count(subject.model, subject.example_inputs),
             pruned_count=count(pruned, subject.example_inputs),
             frozen=loop.prunable.graph.frozen,

@@ -1,5 +1,6 @@
 """The stages that measure and search: profile, search, benchmark."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,22 +17,27 @@ from deploy_prune.pipeline.handover import (
     FINETUNED_MODEL,
     FROZEN,
     LAYERS,
+    OTHER_COMPARISONS,
+    OTHERS,
     PLAN,
     ROUNDS,
+    SIZES,
     VARIANTS,
     WIDTHS,
     write_records,
 )
 from deploy_prune.pipeline.latency_search import design_variants, price_widths
 from deploy_prune.pipeline.layers import LayerNames
+from deploy_prune.pipeline.limits import Limits, size_limits, sizes_kept
 from deploy_prune.pipeline.modelling import open_task, pruned_onnx
 from deploy_prune.pipeline.profiling import profile_variants
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.report.figures import milliseconds, ratio
 from deploy_prune.report.result import FrozenChannels, Round, Width
-from deploy_prune.runtime.measure import compare, profile_nodes
+from deploy_prune.runtime.measure import compare, measure, profile_nodes
 from deploy_prune.runtime.timing import Timing
+from deploy_prune.search.menu import restrict
 from deploy_prune.search.prunable import Prunable
 from deploy_prune.store import MeasurementStore
 
@@ -41,6 +47,10 @@ def write_profile(settings: RunSettings, context: StageContext) -> str:
     prunable, device = _open_device(settings, context)
     samples = profile_variants(prunable, design_variants(prunable, device), device, context.progress)
     write_json(context.out / VARIANTS.name, [dict(sample.widths) for sample in samples])
+    dense_s = [measure(device.dense, other).median_s for other in settings.others]
+    write_json(context.out / OTHERS.name, dense_s)
+    for other in _other_devices(settings, device, dense_s):
+        profile_variants(prunable, design_variants(prunable, other), other, context.progress)
     nodes = sum(len(sample.nodes) for sample in samples)
     return f"{len(samples)} variants of {len(prunable.full_widths)} groups, {nodes} node times"
 
@@ -53,10 +63,17 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
     images = recipe.search.calibration_images
     calibration = task.calibration_inputs(images) if images else None
     menu = price_widths(prunable, device, calibration, task.kept_output, context.progress)
-    loop = closed_loop.Loop(prunable, device, menu, samples)
+    limits = Limits(**recipe.budget.sizes())
+    menu = restrict(menu, min_width=limits.min_width, equal=limits.equal_widths)
+    counted = count(prunable.model, task.example_inputs()) if limits.needs_macs else None
+    others = _further_budgets(settings, context, prunable, device)
+    loop = closed_loop.Loop(
+        prunable, device, menu, samples, others, size_limits(limits, prunable, menu, device, counted)
+    )
     budget = closed_loop.Budget.of(latency_ms=recipe.budget.latency_ms, speedup=recipe.budget.speedup)
     rounds, best = loop.search(budget, context.progress)
     _write_search(context.out, prunable, rounds, best)
+    write_records(context.out / SIZES.name, sizes_kept(loop.limits, best.widths))
     measured_ms, budget_ms = 1e3 * best.measured_s, 1e3 * best.budget_s
     return f"{milliseconds(measured_ms)} of {milliseconds(budget_ms)} allowed, in {len(rounds)} rounds"
 
@@ -65,7 +82,10 @@ def _write_search(
     folder: Path, prunable: Prunable, rounds: Sequence[closed_loop.Round], best: closed_loop.Round
 ) -> None:
     prunable.plan(best.widths).save(folder / PLAN.name)
-    found = [Round(1e3 * one.predicted_s, 1e3 * one.measured_s, 1e3 * one.budget_s) for one in rounds]
+    found = [
+        Round(1e3 * one.predicted_s, 1e3 * one.measured_s, 1e3 * one.budget_s, one.loss, one.loss_bound)
+        for one in rounds
+    ]
     write_records(folder / ROUNDS.name, found)
     frozen = [FrozenChannels(one.name, f"{one.reason} (at {one.place})") for one in prunable.graph.frozen]
     write_records(folder / FROZEN.name, frozen)
@@ -78,6 +98,8 @@ def write_benchmark(settings: RunSettings, context: StageContext) -> str:
     dense_onnx, onnx = context.output_file(DENSE_ONNX), context.output_file(pruned_onnx(settings))
     comparison = compare(dense_onnx, onnx, settings.profile, null_test=True)
     write_json(context.out / COMPARISON.name, comparison.to_dict())
+    others = [compare(dense_onnx, onnx, other).to_dict() for other in settings.others]
+    write_json(context.out / OTHER_COMPARISONS.name, others)
     task = open_task(settings, context)
     dense, pruned = (task.load(context.output_file(path)) for path in (DENSE_MODEL, FINETUNED_MODEL))
     nodes = [profile_nodes(path, settings.profile).nodes for path in (dense_onnx, onnx)]
@@ -86,6 +108,25 @@ def write_benchmark(settings: RunSettings, context: StageContext) -> str:
     write_records(context.out / COUNTS.name, counts)
     interval = f"[{comparison.low:.2f}, {comparison.high:.2f}]"
     return f"{ratio(comparison.speedup)} speed-up {interval}, {comparison.verdict}"
+
+
+def _other_devices(settings: RunSettings, device: Device, dense_s: Sequence[float]) -> list[Device]:
+    """The devices of further budgets, given the dense model's latency on each."""
+    pairs = zip(settings.others, dense_s, strict=True)
+    return [dataclasses.replace(device, profile=profile, dense_s=seconds) for profile, seconds in pairs]
+
+
+def _further_budgets(
+    settings: RunSettings, context: StageContext, prunable: Prunable, device: Device
+) -> tuple[closed_loop.OtherDevice, ...]:
+    """The devices of further budgets with what the stage before measured on them."""
+    dense_s = json.loads(context.output_file(OTHERS).read_text(encoding="utf-8"))
+    found = []
+    for asked, other in zip(settings.recipe.budget.also, _other_devices(settings, device, dense_s), strict=True):
+        samples = profile_variants(prunable, design_variants(prunable, other), other)  # from the store
+        budget = closed_loop.Budget.of(latency_ms=asked.latency_ms, speedup=asked.speedup)
+        found.append(closed_loop.OtherDevice(other, samples, budget))
+    return tuple(found)
 
 
 def _open_device(settings: RunSettings, context: StageContext) -> tuple[Prunable, Device]:

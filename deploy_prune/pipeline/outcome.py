@@ -14,14 +14,17 @@ from deploy_prune.pipeline.handover import (
     FROZEN,
     LAYERS,
     METRICS,
+    OTHER_COMPARISONS,
     PARITY,
     PLAN,
     REPORT,
     ROUNDS,
+    SIZES,
     WIDTHS,
     read_records,
 )
 from deploy_prune.pipeline.modelling import pruned_onnx
+from deploy_prune.pipeline.recipe import AlsoRecipe, BudgetRecipe
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pipeline.summary import flatten_conditions, summarise_comparison, summarise_timing
@@ -33,6 +36,7 @@ from deploy_prune.report.result import (
     BudgetOutcome,
     FrozenChannels,
     LayerTime,
+    LimitOutcome,
     MetricStep,
     MetricValue,
     ParityCheck,
@@ -52,7 +56,7 @@ def write_report(settings: RunSettings, context: StageContext) -> str:
     (context.out / REPORT.name).write_text(result.to_json(), encoding="utf-8")
     (context.out / "report.md").write_text(write_page(result), encoding="utf-8")
     draw_plots(result, context.out)
-    met = "met" if result.budget.met else "NOT met"
+    met = "met" if result.all_kept else "NOT met"
     return f"budget {met}, speed efficiency {result.speed_efficiency:.2f}"
 
 
@@ -75,7 +79,7 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
         profile=ProfileName(settings.profile.name, settings.machine.fingerprint),
         conditions=flatten_conditions(comparison.candidate.conditions),
         disturbances=comparison.candidate.conditions.contention.reasons,
-        budget=_judge_budget(settings, comparison),
+        budget=_judge_budget(settings.recipe.budget, comparison),
         dense=dense,
         pruned=pruned,
         speedup=speedup,
@@ -89,6 +93,7 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
         layers=read_records(context.output_file(LAYERS), LayerTime),
         metric_steps=tuple(steps),
         parity=ParityCheck(parity["max_abs"], parity["mean_abs"], parity["inputs"]),
+        limits=_judge_limits(settings, context),
     )
 
 
@@ -113,8 +118,7 @@ def _subjects(
     )
 
 
-def _judge_budget(settings: RunSettings, comparison: Comparison) -> BudgetOutcome:
-    budget = settings.recipe.budget
+def _judge_budget(budget: BudgetRecipe | AlsoRecipe, comparison: Comparison) -> BudgetOutcome:
     if budget.latency_ms is not None:
         share = 1e3 * comparison.candidate.median_s / budget.latency_ms
         return BudgetOutcome(budget.latency_ms, None, share, met=share <= 1)
@@ -122,6 +126,19 @@ def _judge_budget(settings: RunSettings, comparison: Comparison) -> BudgetOutcom
     share = budget.speedup / comparison.speedup
     allowed_ms = 1e3 * comparison.baseline.median_s / budget.speedup
     return BudgetOutcome(allowed_ms, budget.speedup, share, met=share <= 1)
+
+
+def _judge_limits(settings: RunSettings, context: StageContext) -> tuple[LimitOutcome, ...]:
+    """Latencies under further profiles, as measured at the end, then the sizes."""
+    found = []
+    others = zip(
+        settings.others, settings.recipe.budget.also, _read(context.output_file(OTHER_COMPARISONS)), strict=True
+    )
+    for profile, asked, measured in others:
+        outcome = _judge_budget(asked, Comparison.from_dict(measured))
+        latency_ms = outcome.share * outcome.latency_ms
+        found.append(LimitOutcome(f"latency under {profile.name}", latency_ms, outcome.latency_ms, "ms"))
+    return (*found, *read_records(context.output_file(SIZES), LimitOutcome))
 
 
 def _list_artifacts(settings: RunSettings, context: StageContext) -> tuple[Artifact, ...]:

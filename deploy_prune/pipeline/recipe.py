@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
@@ -55,17 +55,52 @@ class TrainRecipe(_Section):
         return self.model_dump(exclude={"epochs", "distil"}, exclude_none=True)
 
 
-class BudgetRecipe(_Section):
-    """What the pruned model may take: a latency, or the dense model's latency divided by a speed-up."""
+_Names = Annotated[tuple[str, ...], pydantic.Field(strict=False)]
 
+
+class _LatencyBudget(_Section):
     speedup: float | None = pydantic.Field(default=None, gt=1)
     latency_ms: float | None = pydantic.Field(default=None, gt=0)
 
     @pydantic.model_validator(mode="after")
-    def _one_budget(self) -> "BudgetRecipe":
+    def _one_budget(self) -> "_LatencyBudget":
         if (self.speedup is None) == (self.latency_ms is None):
             raise ValueError("give exactly one of 'speedup' and 'latency_ms' (null takes the other one away)")
         return self
+
+
+class AlsoRecipe(_LatencyBudget):
+    """A latency budget under a further profile, which the same pruned model keeps too."""
+
+    profile: str  # name or path of a hardware profile
+
+
+class BudgetRecipe(_LatencyBudget):
+    """What the pruned model may take: a latency, or the dense model's divided by a speed-up; and further limits.
+
+    They are those of ``deploy_prune.pipeline.limits.Limits``; what is not given is not limited.
+    """
+
+    max_macs: float | None = pydantic.Field(default=None, gt=0)
+    max_mac_share: float | None = pydantic.Field(default=None, gt=0, le=1)  # of the dense model's
+    max_params: float | None = pydantic.Field(default=None, gt=0)
+    max_file_mib: float | None = pydantic.Field(default=None, gt=0)
+    max_memory_mib: float | None = pydantic.Field(default=None, gt=0)
+    min_width: float = pydantic.Field(default=0.0, ge=0, le=1)  # share of its units that each group keeps
+    equal_widths: tuple[Annotated[tuple[str, ...], pydantic.Field(strict=False)], ...] = pydantic.Field(
+        (), strict=False
+    )
+    also: tuple[AlsoRecipe, ...] = pydantic.Field((), strict=False)
+
+    @pydantic.model_validator(mode="after")
+    def _one_limit_of_macs(self) -> "BudgetRecipe":
+        if self.max_macs is not None and self.max_mac_share is not None:
+            raise ValueError("give at most one of 'max_macs' and 'max_mac_share'")
+        return self
+
+    def sizes(self) -> dict[str, Any]:
+        """The further limits but those of latency, as keyword arguments of ``Limits``."""
+        return self.model_dump(exclude={"speedup", "latency_ms", "also"})
 
 
 class SearchRecipe(_Section):

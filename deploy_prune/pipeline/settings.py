@@ -30,11 +30,12 @@ _NEEDED_FOR_DIGITS = {"sklearn": ("embedded images", "data"), "skimage": ("embed
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The recipe with its profile read and its machine known."""
+    """The recipe with its profile read, those of further latency budgets too (``others``), and its machine known."""
 
     recipe: Recipe
     profile: HardwareProfile
     machine: Machine
+    others: tuple[HardwareProfile, ...] = ()
 
     @classmethod
     def of(cls, recipe: Recipe) -> "RunSettings":
@@ -44,9 +45,11 @@ class RunSettings:
             InputError: the profile or a file that the recipe names is not usable.
             MissingDependencyError: a package that the run will need is not installed.
         """
-        settings = cls(recipe, load_profile(recipe.profile), detect_machine())
+        others = tuple(load_profile(one.profile) for one in recipe.budget.also)
+        settings = cls(recipe, load_profile(recipe.profile), detect_machine(), others)
         _require_packages(_NEEDED | (_NEEDED_FOR_DIGITS if recipe.data.name else {}))
-        require_searchable(settings.profile)
+        for profile in (settings.profile, *others):
+            require_searchable(profile)
         settings.facts()
         return settings
 
@@ -83,6 +86,7 @@ class RunSettings:
                 self.machine.fingerprint,
                 _installed_versions(self.profile.engine),
             ],
+            "others": [[one.model_dump(mode="json"), _installed_versions(one.engine)] for one in self.others],
             "budget": recipe.budget.model_dump(),
             "search": [recipe.importance, recipe.search.model_dump()],
             "finetune": recipe.finetune.model_dump(),

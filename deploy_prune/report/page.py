@@ -15,8 +15,9 @@ def write_page(result: Result) -> str:
         result_markdown(result),
         *(f"![{title}]({name})" for name, (title, _) in PLOTS.items()),
         "## Predicted and measured",
-        "Every plan that the closed loop tried, in order.",
-        _table(("round", "predicted", "measured", "allowed"), _round_rows(result)),
+        "Every plan that the closed loop tried, in order. No widths within the budgets, as predicted in that round, "
+        "are priced below the bound.",
+        _table(("round", "predicted", "measured", "allowed", "loss", "bound", "gap"), _round_rows(result)),
         "## What it cost",
         _table(("after", "of", "metric", "value"), _metric_rows(result)),
         f"The pruned ONNX file and the PyTorch module differ by at most {result.parity.max_abs:.2g} "
@@ -39,7 +40,11 @@ def result_markdown(result: Result) -> str:
 
 def _round_rows(result: Result) -> list[tuple[str, ...]]:
     return [
-        (str(number), *map(figures.milliseconds, (one.predicted_ms, one.measured_ms, one.budget_ms)))
+        (
+            str(number),
+            *map(figures.milliseconds, (one.predicted_ms, one.measured_ms, one.budget_ms)),
+            *figures.bounded(one.loss, one.loss_bound),
+        )
         for number, one in enumerate(result.rounds, start=1)
     ]
 

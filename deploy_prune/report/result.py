@@ -79,12 +79,33 @@ class Speedup:
 class Round:
     """One plan of the closed loop: what the latency model said, what the device said, and what was allowed.
 
-    All three are at the speed that the device had during the search; the final comparison is made afresh.
+    All three are at the speed that the device had during the search; the final comparison is made afresh. ``loss`` is
+    what the plan was priced at; no widths of this round's programme cost less than ``loss_bound`` (None: not known).
     """
 
     predicted_ms: float
     measured_ms: float
     budget_ms: float
+    loss: float | None = None
+    loss_bound: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitOutcome:
+    """A limit beside the first latency budget, with what the pruned model takes of it; both in ``unit``.
+
+    Latencies under further profiles are measured, sizes are those of the search's tables.
+    """
+
+    name: str
+    amount: float
+    allowed: float
+    unit: str
+
+    @property
+    def kept(self) -> bool:
+        """Whether the model takes at most what is allowed, to the tables' 1e-6."""
+        return self.amount <= self.allowed * (1 + 1e-6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +191,12 @@ class Result:
     layers: tuple[LayerTime, ...]
     metric_steps: tuple[MetricStep, ...]
     parity: ParityCheck
+    limits: tuple[LimitOutcome, ...] = ()
+
+    @property
+    def all_kept(self) -> bool:
+        """Whether the pruned model keeps its latency budget and all further limits."""
+        return self.budget.met and all(limit.kept for limit in self.limits)
 
     def to_json(self) -> str:
         """The text of report.json."""

@@ -61,6 +61,11 @@ def summary_lines(result: Result) -> tuple[str, ...]:
     return (
         f"Budget {figures.milliseconds(budget.latency_ms)}{asked}: {kept}, "
         f"the pruned model takes {budget.share:.1%} of it.",
+        *(
+            f"Limit on {one.name}: {'kept' if one.kept else 'NOT kept'}, {figures.limit(one.amount)} of "
+            f"{figures.limit(one.allowed)} {one.unit} allowed."
+            for one in result.limits
+        ),
         f"Speed efficiency {result.speed_efficiency:.2f} = {figures.ratio(result.speedup.value)} speed-up / "
         f"{figures.ratio(result.mac_reduction)} fewer MACs.",
         *(f"Disturbed while measuring: {disturbance}." for disturbance in result.disturbances),

@@ -54,8 +54,12 @@ def build_programme(
     widths: Mapping[str, tuple[int, ...]],
     tables: Sequence[CostTables],
     branches: Sequence[tuple[str, ...]] = (),
+    equal: Sequence[tuple[str, ...]] = (),
 ) -> Programme:
-    """The programme over ``widths`` with one cost per entry of ``tables``; a branch's groups go together or not."""
+    """The programme over ``widths`` with one cost per entry of ``tables``.
+
+    The groups of a branch go together or not; those of each entry of ``equal`` take the same of their widths.
+    """
     lengths = [len(w) for w in widths.values()]
     first = dict(zip(widths, np.cumsum([0, *lengths[:-1]]).tolist(), strict=True))
     choices = sum(lengths)
@@ -71,10 +75,14 @@ def build_programme(
             row[pair_first[key] : pair_first[key] + cost.size] += cost.ravel()
     links, ends = _link(widths, first, pair_first, costs.shape[1])
     constants = np.array([table.constant_s for table in tables])
-    zeros = [[(0, first[a], 1.0), (0, first[b], -1.0)] for groups in branches for a, b in pairwise(groups)]
-    if zeros:
-        links = sparse.csr_array(sparse.vstack([links, *(_ones(1, costs.shape[1], entries) for entries in zeros)]))
-        ends = np.concatenate([ends, np.zeros(len(zeros))])
+    tied = [(first[a], first[b]) for groups in branches for a, b in pairwise(groups)]
+    tied += [
+        (first[a] + k, first[b] + k) for groups in equal for a, b in pairwise(groups) for k in range(len(widths[a]))
+    ]
+    if tied:
+        rows = [entry for row, (a, b) in enumerate(tied) for entry in ((row, a, 1.0), (row, b, -1.0))]
+        links = sparse.csr_array(sparse.vstack([links, _ones(len(tied), costs.shape[1], rows)]))
+        ends = np.concatenate([ends, np.zeros(len(tied))])
     return Programme(widths, first, choices, links, ends, costs, constants)
 
 

@@ -100,25 +100,20 @@ def test_variants_without_branches_are_profiled(store, tmp_path):
     assert blocks == [{"/1/", "/2/"}, {"/2/"}, {"/1/"}]
 
 
-def test_layers_of_other_models_are_known(tmp_path):
-    """Two networks that share a convolution of 64 to 64 channels: the second knows what the first took."""
-    store = MeasurementStore(tmp_path / "own.sqlite")
-
-    def profiled(name, *widths):
-        layers = [nn.Conv2d(a, b, 3, padding=1) for a, b in zip((3, *widths), widths, strict=False)]
-        model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-        dense = export_onnx(model, INPUTS, tmp_path / f"{name}.onnx")
-        device = Device(QUICK, lambda m, path: export_onnx(m, INPUTS, path), dense, 1e-3, store, tmp_path, name)
+def test_a_profiled_variant_leaves_the_rows_of_its_layers(tmp_path):
+    store, layers = MeasurementStore(tmp_path / "own.sqlite"), []
+    for widths in ((64, 64, 32), (64, 64, 64, 16)):
+        convolutions = [nn.Conv2d(a, b, 3, padding=1) for a, b in zip((3, *widths), widths, strict=False)]
+        model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+        dense = export_onnx(model, INPUTS, tmp_path / "dense.onnx")
+        device = Device(QUICK, lambda m, path: export_onnx(m, INPUTS, path), dense, 1e-3, store, tmp_path)
         prunable = Prunable.of(model, INPUTS)
-        return device, device.profile_widths(prunable, prunable.full_widths)
-
-    first, sample = profiled("first", 64, 64, 32)
-    assert first.known_layers([sample]) == ()
-    second, sample = profiled("second", 64, 64, 64, 16)
-    known = second.known_layers([sample])
-    assert {layer.model for layer in known} == {first.source} and all(layer.time_s > 0 for layer in known)
-    widths = {(o.key.c_in, o.key.c_out) for o in known if o.key.kind.operator == "Conv"}
-    assert widths == {(3, 64), (64, 64), (64, 32)}
+        device.profile_widths(prunable, prunable.full_widths)
+    place = record_key("variant", QUICK, "")
+    rows = [one.row for one in store.layers(place.machine, place.engine, place.conditions)]
+    convolved = sorted((row.c_in, row.c_out) for row in rows if '"Conv"' in row.layer)
+    assert convolved == [(3, 64), (3, 64), (64, 16), (64, 32), (64, 64), (64, 64), (64, 64)]
+    assert all(row.time_s > 0 and row.samples_ns for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,19 @@ def test_overrides_replace_single_values(tmp_path):
     assert (recipe.train.epochs, recipe.budget.speedup, recipe.budget.latency_ms) == (3, None, 4.5)
 
 
+def test_further_limits_are_read_and_written_again(tmp_path):
+    also = [{"profile": "cpu-openvino", "speedup": 1.8}]
+    budget = {"speedup": 2, "max_params": 1.5e6, "equal_widths": [["a", "b"]], "also": also}
+    recipe = read_recipe(write(tmp_path / "r.yaml", budget=budget))
+    assert recipe.budget.sizes() == {
+        "max_macs": None, "max_mac_share": None, "max_params": 1.5e6, "max_file_mib": None, "max_memory_mib": None,
+        "min_width": 0.0, "equal_widths": (("a", "b"),),
+    }  # fmt: skip
+    assert [(one.profile, one.speedup, one.latency_ms) for one in recipe.budget.also] == [("cpu-openvino", 1.8, None)]
+    write_recipe(recipe, tmp_path / "again.yaml")
+    assert read_recipe(tmp_path / "again.yaml") == recipe
+
+
 def test_own_data_needs_a_path_alone(tmp_path):
     recipe = read_recipe(write(tmp_path / "r.yaml", data={"path": "mine.yaml", "image_size": 640}))
     assert (recipe.data.path, recipe.data.image_size) == ("mine.yaml", 640)
@@ -73,6 +86,26 @@ def test_own_data_needs_a_path_alone(tmp_path):
             {"budget": {"speedup": 2, "latency_ms": 3}},
             "budget: give exactly one of 'speedup' and 'latency_ms' (null takes the other one away)",
         ),
+        ({"budget": {"speedup": 2, "max_params": 0}}, "budget.max_params: expected greater than 0, got 0"),
+        ({"budget": {"speedup": 2, "max_param": 1e6}}, "budget.max_param: unknown key, did you mean 'max_params'?"),
+        ({"budget": {"speedup": 2, "also": 3}}, "budget.also: expected a list, got 3"),
+        (
+            {"budget": {"speedup": 2, "also": [{"speedup": 2}]}},
+            "budget.also.0.profile: this key is required and missing",
+        ),
+        (
+            {"budget": {"speedup": 2, "also": [{"profile": "a", "speedup": 2, "latencyms": 1}]}},
+            "budget.also.0.latencyms: unknown key, did you mean 'latency_ms'?",
+        ),
+        (
+            {"budget": {"speedup": 2, "also": [{"profile": "a"}]}},
+            "budget.also.0: give exactly one of 'speedup' and 'latency_ms' (null takes the other one away)",
+        ),
+        (
+            {"budget": {"speedup": 2, "max_macs": 1e9, "max_mac_share": 0.5}},
+            "budget: give at most one of 'max_macs' and 'max_mac_share'",
+        ),
+        ({"budget": {"speedup": 2, "equal_widths": ["a"]}}, "budget.equal_widths.0: expected a list, got 'a'"),
         (
             {"data": {}},
             "data: give exactly one of 'name' (embedded images) and 'path' (your own data set)",

@@ -23,7 +23,7 @@ TINY = {
     "finetune": {"epochs": 1, "distil": True},
     "search": {"calibration_images": 0},
     "export": {"parity_images": 2},
-    "budget": {"speedup": 1.2},
+    "budget": {"speedup": 1.2, "max_mac_share": 0.8, "max_file_mib": 11.0},
 }
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,12 @@ def test_every_stage_says_one_line_and_the_result_is_printed(finished):
 def test_the_report_is_whole_and_its_artifacts_are_there(finished):
     folder, done = finished
     result = read_result(folder / "run" / "report" / "report.json")
-    assert (result.budget.met, done.returncode) in ((True, 0), (False, 1))
+    assert (result.all_kept, done.returncode) in ((True, 0), (False, 1))
+    macs, file = result.limits
+    assert (macs.name, macs.unit, file.name, file.unit) == ("MACs", "million", "file size", "MiB")
+    assert macs.amount == pytest.approx(result.pruned.macs / 1e6) and macs.amount <= 0.8 * result.dense.macs / 1e6
+    assert result.pruned.size_bytes <= file.amount * 2**20 <= 11 * 2**20
+    assert all(one.loss_bound <= one.loss for one in result.rounds)
     assert result.mac_reduction > 1 and result.pruned.params < result.dense.params
     assert result.rounds and result.frozen and result.layers
     assert any(width.kept < width.dense for width in result.widths)

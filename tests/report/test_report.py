@@ -17,6 +17,7 @@ from deploy_prune.report.result import (
     FrozenChannels,
     LatencySummary,
     LayerTime,
+    LimitOutcome,
     MetricStep,
     MetricValue,
     ParityCheck,
@@ -45,7 +46,7 @@ RESULT = Result(
     mac_reduction=4.0,
     speed_efficiency=0.52,
     metric_loss=0.02,
-    rounds=(Round(5.2, 4.7, 5.0), Round(4.9, 4.8, 5.0)),
+    rounds=(Round(5.2, 4.7, 5.0), Round(4.9, 4.8, 5.0, 0.25, 0.24)),
     artifacts=(Artifact("onnx", "export/net.onnx", "ab" * 32),),
     frozen=(FrozenChannels("head", "reaches the model's output | at Conv"),),
     widths=tuple(Width(f"block.{i}.conv", 64, 16 + 8 * (i % 6)) for i in range(30)),
@@ -186,3 +187,18 @@ def test_without_matplotlib_the_pip_line_is_given():
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert printed.startswith("MissingDependencyError plots need matplotlib")
     assert "pip install 'deploy_prune[report]'" in printed
+
+
+def test_the_page_gives_the_gap_of_each_round():
+    page = write_page(RESULT)
+    assert "| 1 | 5.20 ms | 4.70 ms | 5.00 ms |  |  |  |" in page
+    assert "| 2 | 4.90 ms | 4.80 ms | 5.00 ms | 0.25 | 0.24 | 4.00 % |" in page
+
+
+def test_further_limits_are_told_and_decide():
+    limits = (LimitOutcome("latency under other", 4.0, 5.0, "ms"), LimitOutcome("parameters", 1.25, 1.2, "million"))
+    limited = dataclasses.replace(RESULT, limits=limits)
+    lines = summary_lines(limited)
+    assert "Limit on latency under other: kept, 4.000 of 5.000 ms allowed." in lines
+    assert "Limit on parameters: NOT kept, 1.250 of 1.200 million allowed." in lines
+    assert RESULT.all_kept and not limited.all_kept

@@ -1,7 +1,7 @@
 import pytest
 
 from deploy_prune.errors import InputError
-from deploy_prune.search.menu import Menu
+from deploy_prune.search.menu import Menu, restrict
 
 
 def test_loss_at_by_hand():
@@ -37,3 +37,39 @@ def test_mistakes_name_the_group_and_what_was_expected(widths, loss, message):
 def test_group_without_losses_is_refused():
     with pytest.raises(InputError, match="group 'b' has widths or losses but not both"):
         Menu({"a": (8,), "b": (8,)}, {"a": (0.0,)})
+
+
+MENU = Menu({"a": (0, 4, 8, 16), "b": (8, 12, 16), "c": (2, 4)}, {"a": (4.0, 3.0, 1.0, 0.0), "b": (3.0, 2.0, 0.0),
+            "c": (1.0, 0.0)}, (("a",),))  # fmt: skip
+
+
+def test_a_smallest_share_takes_narrow_widths_away_but_leaves_branches():
+    found = restrict(MENU, min_width=0.5)
+    assert found.widths == {"a": (0, 8, 16), "b": (8, 12, 16), "c": (2, 4)}
+    assert found.loss["a"] == (4.0, 1.0, 0.0) and found.branches == (("a",),)
+
+
+def test_equal_groups_choose_from_what_both_have():
+    """A group without a branch has no width 0, so that its equal's branch stays too."""
+    found = restrict(MENU, equal=[("a", "b")])
+    assert found.widths == {"a": (8, 16), "b": (8, 16), "c": (2, 4)}
+    assert found.equal == (("a", "b"),) and found.branches == ()
+
+
+@pytest.mark.parametrize(
+    ("equal", "message"),
+    [
+        ([("a", "bb")], "the model has no free group 'bb'; did you mean 'b'"),
+        ([("a", "c")], "'c' has 4 units and 'a' has 16; only groups of one full width"),
+        ([("a", "b"), ("b", "c")], "group 'b' is named 2 times"),
+        ([("a",)], "name at least two groups"),
+    ],
+)
+def test_what_cannot_be_equal_is_said(equal, message):
+    with pytest.raises(InputError, match=message):
+        restrict(MENU, equal=equal)
+
+
+def test_a_menu_refuses_equal_groups_of_other_widths():
+    with pytest.raises(InputError, match="group 'b': its widths differ from those of 'a', its equal"):
+        Menu({"a": (8,), "b": (4,)}, {"a": (0.0,), "b": (0.0,)}, equal=(("a", "b"),))
