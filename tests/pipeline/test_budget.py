@@ -101,7 +101,7 @@ def test_variants_without_branches_are_profiled(store, tmp_path):
 
 
 def test_a_profiled_variant_leaves_the_rows_of_its_layers(tmp_path):
-    store, layers = MeasurementStore(tmp_path / "own.sqlite"), []
+    store = MeasurementStore(tmp_path / "own.sqlite")
     for widths in ((64, 64, 32), (64, 64, 64, 16)):
         convolutions = [nn.Conv2d(a, b, 3, padding=1) for a, b in zip((3, *widths), widths, strict=False)]
         model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
@@ -109,8 +109,7 @@ def test_a_profiled_variant_leaves_the_rows_of_its_layers(tmp_path):
         device = Device(QUICK, lambda m, path: export_onnx(m, INPUTS, path), dense, 1e-3, store, tmp_path)
         prunable = Prunable.of(model, INPUTS)
         device.profile_widths(prunable, prunable.full_widths)
-    place = record_key("variant", QUICK, "")
-    rows = [one.row for one in store.layers(place.machine, place.engine, place.conditions)]
+    rows = [row for measured in store.measurements() for row in measured.layers]
     convolved = sorted((row.c_in, row.c_out) for row in rows if '"Conv"' in row.layer)
     assert convolved == [(3, 64), (3, 64), (64, 16), (64, 32), (64, 64), (64, 64), (64, 64)]
     assert all(row.time_s > 0 and row.samples_ns for row in rows)
