@@ -50,9 +50,7 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
     task, recipe = open_task(settings, context), settings.recipe
     prunable, device = _open_device(settings, context)
     samples = profile_variants(prunable, design_variants(prunable, device), device)  # from the store
-    images = recipe.search.calibration_images
-    calibration = task.calibration_inputs(images) if images else None
-    menu = price_widths(prunable, device, calibration, task.kept_output, context.progress)
+    menu = price_widths(prunable, device, settings.calibration(task), context.progress)
     loop = closed_loop.Loop(prunable, device, menu, samples)
     budget = closed_loop.Budget.of(latency_ms=recipe.budget.latency_ms, speedup=recipe.budget.speedup)
     rounds, best = loop.search(budget, context.progress)
@@ -95,6 +93,7 @@ def _open_device(settings: RunSettings, context: StageContext) -> tuple[Prunable
         model,
         task.example_inputs(),
         importance=settings.importance(),
+        calibration=settings.calibration(task),
         output_transform=task.kept_output,
         remove_branches=settings.recipe.search.remove_branches,
     )

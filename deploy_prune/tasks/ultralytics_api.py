@@ -160,6 +160,33 @@ def validate(task: str, model: nn.Module | Path, arguments: Mapping[str, Any]) -
     return float(scores[find_kind(task).score_key])
 
 
+def training_batch(
+    task: str, data: Mapping[str, Any], image_size: int, chosen: Sequence[int]
+) -> dict[str, Any]:
+    """Return these training images with their labels, as a network's loss takes them: RGB in [0, 1]."""
+    images: Any = training_images(task, data, image_size)
+    with quiet():
+        batch: dict[str, Any] = images.collate_fn([images[k] for k in chosen])
+    batch["img"] = batch["img"].float() / 255
+    return batch
+
+
+def training_loss(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
+    """Return the mean loss per image of a network, in the mode in which it is, with Ultralytics' usual gains."""
+    with quiet():
+        from ultralytics.cfg import get_cfg
+
+        own = model.args
+        model.args = get_cfg()
+        try:
+            criterion = model.init_criterion()
+        finally:
+            model.args = own
+        loss, _ = criterion(model(batch["img"]), batch)
+    found: torch.Tensor = loss.sum() / len(batch["img"])
+    return found
+
+
 def training_images(task: str, data: Mapping[str, Any], image_size: int) -> Sequence[Mapping[str, Any]]:
     """Return the training images without augmentation; ``[i]["img"]`` is uint8 RGB of shape (3, H, W)."""
     with quiet():

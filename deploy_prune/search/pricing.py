@@ -1,0 +1,162 @@
+"""The measured menu: what a model loses on calibration data when one group alone is narrowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from deploy_prune.graph.preserve import preserved
+from deploy_prune.importance.calibration import Calibration, Outputs
+from deploy_prune.pruner.branches import zeroed
+from deploy_prune.pruner.plan import Plan
+from deploy_prune.search.curve import Curve
+from deploy_prune.search.loss import MenuWidths, offered_branches
+from deploy_prune.search.menu import Menu
+from deploy_prune.search.prunable import Prunable
+from deploy_prune.search.replay import Replay
+
+POINTS = 4
+"""Widths measured per group; the others are interpolated."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """A menu by measurement.
+
+    Attributes:
+        menu: the loss at every width.
+        measured: per group the losses that were measured, by width.
+        leave_out_error: how far the curves are off at measured widths (the narrowest aside) that they are not told, as
+            a share of the losses there; None where no group has as many.
+    """
+
+    menu: Menu
+    measured: Mapping[str, Mapping[int, float]]
+    leave_out_error: float | None
+
+
+def measured_menu(
+    prunable: Prunable,
+    widths: MenuWidths,
+    calibration: Calibration,
+    *,
+    points: int = POINTS,
+    advance: Callable[[], None] = lambda: None,
+) -> Prices:
+    """Loss of a width: what the model loses on calibration data when this group alone is pruned to it.
+
+    That is the increase of the calibration's loss or, without one, the squared distance of the outputs from the dense
+    model's over their squared length, averaged over the output's tensors. At most ``points`` widths of a group are
+    measured, in eval mode, on the model itself with the removed slices set to zero, and a :class:`Curve` runs through
+    them. Width 0 is measured without the whole branch, and its loss shared among the branch's groups.
+
+    ``advance`` is called ``points + 1`` times.
+    """
+    curves = {name: Curve(choices[choices.count(0) :]) for name, choices in widths.items()}
+    branches = offered_branches(prunable, widths)
+    with preserved(prunable.model), torch.no_grad():
+        prunable.model.eval()
+        trial = _Trial(prunable, calibration)
+        whole = trial.losses([dict.fromkeys(groups, 0) for groups in branches])
+        advance()
+        for _ in range(points):
+            asked = {name: width for name, curve in curves.items() if (width := curve.next_width()) is not None}
+            found = trial.losses([{name: width} for name, width in asked.items()])
+            for (name, width), loss in zip(asked.items(), found, strict=True):
+                curves[name] = Curve(curves[name].widths, {**curves[name].measured, width: loss})
+            advance()
+    without = {g: loss / len(groups) for groups, loss in zip(branches, whole, strict=True) for g in groups}
+    losses = {name: (*_listed(without.get(name)), *curve.losses()) for name, curve in curves.items()}
+    menu = Menu(dict(widths), losses, branches)
+    return Prices(menu, {name: curve.measured for name, curve in curves.items()}, _leave_out_error(curves.values()))
+
+
+class _Trial:
+    """A model on calibration data, whole and with parts silenced."""
+
+    def __init__(self, prunable: Prunable, calibration: Calibration) -> None:
+        self._prunable = prunable
+        self._calibration = calibration
+        self._owners = _owners(prunable.model)
+        self._replay = Replay(prunable.model, lambda: self._run(next(calibration.samples())))
+
+    def losses(self, asked: Sequence[Mapping[str, int]]) -> list[float]:
+        """What the model loses at each of these widths, mean over the batches; other groups stay whole."""
+        if not asked:
+            return []
+        plans = [self._prunable.plan(widths) for widths in asked]
+        starts = [self._replay.start(self._changed(plan)) for plan in plans]
+        totals = np.zeros(len(plans))
+        for batch in self._calibration.batches:
+            with self._replay.recording(starts):
+                dense = self._run(batch)
+            for k, (plan, start) in enumerate(zip(plans, starts, strict=True)):
+                with silenced(self._prunable, plan), self._replay.from_tick(start):
+                    totals[k] += _difference(dense, self._run(batch))
+        return (totals / len(self._calibration.batches)).tolist()
+
+    def _run(self, batch: Any) -> Outputs | torch.Tensor:
+        model, calibration = self._prunable.model, self._calibration
+        if calibration.loss is not None:
+            return calibration.loss(model, batch).detach()
+        return [output.clone() for output in calibration.outputs(model, batch)]
+
+    def _changed(self, plan: Plan) -> set[nn.Module]:
+        modules = {self._prunable.model.get_submodule(branch) for branch in plan.branches}
+        return modules.union(*(self._owners[cut.parameter] for cut in plan.cuts))
+
+
+@contextmanager
+def silenced(prunable: Prunable, plan: Plan) -> Iterator[None]:
+    """The model with every slice and branch that ``plan`` removes set to zero, for the time of the block."""
+    tensors: dict[str, torch.Tensor] = dict((*prunable.model.named_parameters(), *prunable.model.named_buffers()))
+    saved = []
+    with torch.no_grad():
+        for cut in plan.cuts:
+            gone = torch.from_numpy(np.setdiff1d(np.arange(cut.size), cut.kept)).to(tensors[cut.parameter].device)
+            saved.append((cut, gone, tensors[cut.parameter].index_select(cut.axis, gone)))
+            tensors[cut.parameter].index_fill_(cut.axis, gone, 0)
+    try:
+        with ExitStack() as stack:
+            for branch in plan.branches:
+                stack.enter_context(zeroed(prunable.model.get_submodule(branch)))
+            yield
+    finally:
+        with torch.no_grad():
+            for cut, gone, content in reversed(saved):
+                tensors[cut.parameter].index_copy_(cut.axis, gone, content)
+
+
+def _owners(model: nn.Module) -> dict[str, set[nn.Module]]:
+    """The modules that hold each parameter or buffer, tied ones by every name."""
+    holders: dict[torch.Tensor, set[nn.Module]] = {}
+    for module in model.modules():
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None:
+                holders.setdefault(tensor, set()).add(module)
+    return {name: holders[tensor] for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+
+
+def _difference(dense: Outputs | torch.Tensor, pruned: Outputs | torch.Tensor) -> float:
+    if isinstance(dense, torch.Tensor) and isinstance(pruned, torch.Tensor):
+        return float(pruned - dense)
+    shares = [
+        float((a - b).square().sum() / a.square().sum().clamp_min(1e-30)) for a, b in zip(dense, pruned, strict=True)
+    ]
+    return float(np.mean(shares))
+
+
+def _listed(loss: float | None) -> tuple[float, ...]:
+    return () if loss is None else (loss,)
+
+
+def _leave_out_error(curves: Sequence[Curve]) -> float | None:
+    pairs = [pair for curve in curves for pair in curve.leave_one_out()]
+    measured = sum(loss for loss, _ in pairs)
+    return sum(abs(loss - said) for loss, said in pairs) / measured if measured else None
