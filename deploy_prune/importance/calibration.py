@@ -19,8 +19,8 @@ Loss = Callable[[nn.Module, Any], torch.Tensor]
 Outputs = list[torch.Tensor]
 """The floating tensors of a model's output."""
 
-BATCH_ELEMENTS = 5_000_000
-"""Numbers in a batch at most, where one tensor is split into batches: four images of 640 pixels."""
+BATCH_ELEMENTS = 10_000_000
+"""Numbers in a batch at most, where one tensor is split into batches: eight images of 640 pixels."""
 
 
 @dataclass(frozen=True, eq=False)

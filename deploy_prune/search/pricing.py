@@ -1,9 +1,8 @@
-"""The measured menu: what a model loses on calibration data when one group alone is narrowed."""
+"""The measured menu: what a model loses on calibration data when one group alone is pruned."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +12,8 @@ from torch import nn
 
 from deploy_prune.graph.preserve import preserved
 from deploy_prune.importance.calibration import Calibration, Outputs
-from deploy_prune.pruner.branches import zeroed
 from deploy_prune.pruner.plan import Plan
+from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.search.curve import Curve
 from deploy_prune.search.loss import MenuWidths, offered_branches
 from deploy_prune.search.menu import Menu
@@ -53,8 +52,8 @@ def measured_menu(
 
     That is the increase of the calibration's loss or, without one, the squared distance of the outputs from the dense
     model's over their squared length, averaged over the output's tensors. At most ``points`` widths of a group are
-    measured, in eval mode, on the model itself with the removed slices set to zero, and a :class:`Curve` runs through
-    them. Width 0 is measured without the whole branch, and its loss shared among the branch's groups.
+    measured, on the pruned network in eval mode, and a :class:`Curve` runs through them. Width 0 is measured without the
+    whole branch, and its loss shared among the branch's groups.
 
     ``advance`` is called ``points + 1`` times.
     """
@@ -78,13 +77,13 @@ def measured_menu(
 
 
 class _Trial:
-    """A model on calibration data, whole and with parts silenced."""
+    """A model on calibration data, whole and pruned."""
 
     def __init__(self, prunable: Prunable, calibration: Calibration) -> None:
         self._prunable = prunable
         self._calibration = calibration
         self._owners = _owners(prunable.model)
-        self._replay = Replay(prunable.model, lambda: self._run(next(calibration.samples())))
+        self._replay = Replay(prunable.model, lambda: self._run(prunable.model, next(calibration.samples())))
 
     def losses(self, asked: Sequence[Mapping[str, int]]) -> list[float]:
         """What the model loses at each of these widths, mean over the batches; other groups stay whole."""
@@ -95,42 +94,23 @@ class _Trial:
         totals = np.zeros(len(plans))
         for batch in self._calibration.batches:
             with self._replay.recording(starts):
-                dense = self._run(batch)
+                dense = self._run(self._prunable.model, batch)
             for k, (plan, start) in enumerate(zip(plans, starts, strict=True)):
-                with silenced(self._prunable, plan), self._replay.from_tick(start):
-                    totals[k] += _difference(dense, self._run(batch))
+                pruned = apply_plan(self._prunable.model, plan)
+                self._replay.shorten(pruned, start)
+                totals[k] += _difference(dense, self._run(pruned, batch))
         return (totals / len(self._calibration.batches)).tolist()
 
-    def _run(self, batch: Any) -> Outputs | torch.Tensor:
-        model, calibration = self._prunable.model, self._calibration
-        if calibration.loss is not None:
-            return calibration.loss(model, batch).detach()
-        return [output.clone() for output in calibration.outputs(model, batch)]
+    def _run(self, model: nn.Module, batch: Any) -> Outputs | torch.Tensor:
+        if self._calibration.loss is not None:
+            return self._calibration.loss(model, batch).detach()
+        return [output.clone() for output in self._calibration.outputs(model, batch)]
 
     def _changed(self, plan: Plan) -> set[nn.Module]:
-        modules = {self._prunable.model.get_submodule(branch) for branch in plan.branches}
-        return modules.union(*(self._owners[cut.parameter] for cut in plan.cuts))
-
-
-@contextmanager
-def silenced(prunable: Prunable, plan: Plan) -> Iterator[None]:
-    """The model with every slice and branch that ``plan`` removes set to zero, for the time of the block."""
-    tensors: dict[str, torch.Tensor] = dict((*prunable.model.named_parameters(), *prunable.model.named_buffers()))
-    saved = []
-    with torch.no_grad():
-        for cut in plan.cuts:
-            gone = torch.from_numpy(np.setdiff1d(np.arange(cut.size), cut.kept)).to(tensors[cut.parameter].device)
-            saved.append((cut, gone, tensors[cut.parameter].index_select(cut.axis, gone)))
-            tensors[cut.parameter].index_fill_(cut.axis, gone, 0)
-    try:
-        with ExitStack() as stack:
-            for branch in plan.branches:
-                stack.enter_context(zeroed(prunable.model.get_submodule(branch)))
-            yield
-    finally:
-        with torch.no_grad():
-            for cut, gone, content in reversed(saved):
-                tensors[cut.parameter].index_copy_(cut.axis, gone, content)
+        model = self._prunable.model
+        named = [*plan.branches, *(change.module for change in plan.attributes)]
+        parameters = [*(cut.parameter for cut in plan.cuts), *(r.buffer for r in plan.renumberings)]
+        return {model.get_submodule(name) for name in named}.union(*(self._owners[name] for name in parameters))
 
 
 def _owners(model: nn.Module) -> dict[str, set[nn.Module]]:
@@ -156,7 +136,7 @@ def _listed(loss: float | None) -> tuple[float, ...]:
     return () if loss is None else (loss,)
 
 
-def _leave_out_error(curves: Sequence[Curve]) -> float | None:
+def _leave_out_error(curves: Collection[Curve]) -> float | None:
     pairs = [pair for curve in curves for pair in curve.leave_one_out()]
     measured = sum(loss for loss, _ in pairs)
     return sum(abs(loss - said) for loss, said in pairs) / measured if measured else None

@@ -1,4 +1,4 @@
-"""Run a model again with some modules changed, without computing anew what runs before them."""
+"""Run variants of a model without computing anew what runs before the first module in which they differ."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Span:
 
 
 class Replay:
-    """The order in which a model's modules run, and what those that need not run again returned.
+    """The order in which a model's modules run, and what they returned.
 
-    A module that had returned before the first changed one was called cannot depend on it: it hands out again what it
-    returned then. Modules called more than once, or never, run again.
+    A module that had returned before the first changed one was called cannot depend on it: in a variant of the model it
+    hands out what it returned in the model. Modules called more than once, or never, run again.
 
     Args:
-        model: in the mode in which it will run.
+        model: in the mode in which its variants will run.
         run: runs it once.
     """
 
@@ -35,7 +35,7 @@ class Replay:
         self._model = model
         self._names = {module: name for name, module in model.named_modules()}
         self._parents = {child: parent for parent in model.modules() for child in parent.children()}
-        self._kept: dict[nn.Module, Any] = {}
+        self._kept: dict[str, Any] = {}
         self._spans = self._time(run)
 
     def start(self, changed: Iterable[nn.Module]) -> int:
@@ -44,24 +44,20 @@ class Replay:
 
     @contextmanager
     def recording(self, starts: Iterable[int]) -> Iterator[None]:
-        """Keep what runs within the block return, as far as :meth:`from_tick` needs it for these starts."""
+        """Keep what a run within the block returns, as far as :meth:`shorten` needs it for these starts."""
         self._kept = {}
         with ExitStack() as stack:
             for module in {m for start in starts for m in self._finished(start)}:
                 stack.enter_context(_hooked(module.register_forward_hook(self._keep)))
             yield
 
-    @contextmanager
-    def from_tick(self, start: int) -> Iterator[None]:
-        """Within the block modules that had returned before ``start`` do so at once, as far as they were kept."""
-        patched = [module for module in self._finished(start) if module in self._kept]
-        try:
-            for module in patched:
-                module.forward = _constant(self._kept[module])  # type: ignore[method-assign]
-            yield
-        finally:
-            for module in patched:
-                del module.forward
+    def shorten(self, variant: nn.Module, start: int) -> None:
+        """Make a copy of the model, changed from a tick on, hand out what was kept; it is good for these inputs only."""
+        for module in self._finished(start):
+            if self._names[module] in self._kept:
+                variant.get_submodule(self._names[module]).forward = _constant(  # type: ignore[method-assign]
+                    self._kept[self._names[module]]
+                )
 
     def _time(self, run: Callable[[], Any]) -> dict[nn.Module, tuple[Span, int]]:
         """Of each module that ran: the span of its first call, and how often it was called."""
@@ -110,7 +106,7 @@ class Replay:
         return dict.fromkeys(found)
 
     def _keep(self, module: nn.Module, _: Any, output: Any) -> None:
-        self._kept[module] = _copied(output)
+        self._kept[self._names[module]] = _copied(output)
 
 
 def _constant(output: Any) -> Callable[..., Any]:

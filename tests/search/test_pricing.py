@@ -68,12 +68,15 @@ def test_the_loss_is_the_mean_over_the_batches(two_layers):
     assert prices.menu.loss["0"] == pytest.approx((2 * 14, 0))
 
 
-@pytest.mark.parametrize("name", ["ChunkWithSplit", "ResidualBlock", "InvertedResidual", "ConcatBranches"])
+TOPOLOGIES = (
+    *("ChunkWithSplit", "Residual", "Concat", "SqueezeExcite", "CalledTwice", "TiedWeights", "Grouped"),
+    *("ModuleAttention", "FusedThreeHeadsInner"),
+)
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
 def test_prices_are_those_of_the_pruned_network(name):
-    try:
-        model = build(name)
-    except KeyError:
-        pytest.skip(f"no topology {name}")
+    model = build(name)
     prunable = Prunable.of(model, IMAGES)
     widths = prunable.menu_widths(2)
     before = state(model)
