@@ -55,7 +55,7 @@ class Calibration:
             if not data.ndim or not len(data):
                 raise InputError(f"calibration inputs have shape {tuple(data.shape)}; expected (n, …) with n above 0")
             per_batch = max(1, BATCH_ELEMENTS * len(data) // data.numel())
-            data = data.split(per_batch)
+            return cls(data.split(per_batch), loss, output_transform)
         return cls(data, loss, output_transform)
 
     def samples(self) -> Iterator[Any]:

@@ -26,10 +26,10 @@ def needs_gradients(criterion: Any) -> bool:
 
 @contextmanager
 def gradients(criterion: Any, model: nn.Module, calibration: Calibration) -> Iterator[None]:
-    """Within the block ``criterion`` can score the model's groups; afterwards the model is as it was, its gradients too.
+    """Within the block ``criterion`` can score the model's groups; afterwards all is as it was, gradients too.
 
-    Gradients are those of the loss, in eval mode, sample by sample for criteria that square them. Where there is no loss
-    they are those of the outputs in a random direction (normal, one per sample): their squares estimate the
+    Gradients are those of the loss, in eval mode, sample by sample for criteria that square them. Where there is no
+    loss they are those of the outputs in a random direction (normal, one per sample): their squares estimate the
     Gauss-Newton matrix of the squared distance from the dense outputs, whose own gradient is zero there.
 
     Raises:
@@ -46,7 +46,7 @@ def gradients(criterion: Any, model: nn.Module, calibration: Calibration) -> Ite
             per_sample.zero_grad()
         generator = torch.Generator().manual_seed(SEED)
         for batch in calibration.samples() if one_by_one else calibration.batches:
-            _scalar(model, batch, calibration, generator).backward()  # type: ignore[no-untyped-call]
+            _scalar(model, batch, calibration, generator).backward()
             if per_sample is not None:
                 per_sample.accumulate_grad(model)
                 model.zero_grad()

@@ -59,7 +59,7 @@ def prune_to_latency(
         ignored_layers: layers whose output channels stay.
         calibration: real inputs, shape (n, …), or batches as ``loss_fn`` takes them; with them a width costs what the
             model loses on them, without them the importance that it removes.
-        loss_fn: ``loss_fn(model, batch)``, the mean loss of a batch; without it the model loses what its outputs change.
+        loss_fn: ``loss_fn(model, batch)``, the mean loss of a batch; without it the change of the outputs counts.
         export: ``export(module, path) -> path`` of an ONNX file (default: ``export.onnx.export_onnx``).
         output_transform: picks from the model's output what must keep its shape.
         remove_branches: whether whole residual branches may go, so that the network gets shallower.

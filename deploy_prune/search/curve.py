@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,7 @@ class Curve:
             return self.widths[0]
         known = sorted({self.widths.index(w) for w in self.measured} | {len(self.widths) - 1})
         roots = np.sqrt(self.losses())
-        gaps = [(roots[a] - roots[b], b - a - 1, (a + b) // 2) for a, b in zip(known, known[1:], strict=False)]
+        gaps = [(roots[a] - roots[b], b - a - 1, (a + b) // 2) for a, b in pairwise(known)]
         _, inside, middle = max(gaps, key=lambda gap: (gap[1] > 0, gap[0] * gap[1], gap[1]))
         return self.widths[middle] if inside else None
 

@@ -29,7 +29,7 @@ class Prices:
     """A menu by measurement.
 
     Attributes:
-        menu: the loss at every width.
+        menu: the square root of the loss at every width.
         measured: per group the losses that were measured, by width.
         leave_out_error: how far the curves are off at measured widths (the narrowest aside) that they are not told, as
             a share of the losses there; None where no group has as many.
@@ -48,12 +48,14 @@ def measured_menu(
     points: int = POINTS,
     advance: Callable[[], None] = lambda: None,
 ) -> Prices:
-    """Loss of a width: what the model loses on calibration data when this group alone is pruned to it.
+    """Loss of a width: the square root of what the model loses when this group alone is pruned to it.
 
-    That is the increase of the calibration's loss or, without one, the squared distance of the outputs from the dense
-    model's over their squared length, averaged over the output's tensors. At most ``points`` widths of a group are
-    measured, on the pruned network in eval mode, and a :class:`Curve` runs through them. Width 0 is measured without the
-    whole branch, and its loss shared among the branch's groups.
+    What it loses is the increase of the calibration's loss or, without one, the squared distance of the outputs from
+    the dense model's over their squared length, averaged over the output's tensors. Roots, since what several groups
+    do to the output adds up as lengths do, not as squares: sums of roots chose better plans (docs/loss.md).
+
+    At most ``points`` widths of a group are measured, on the pruned network in eval mode, and a :class:`Curve` runs
+    through them. Width 0 is measured without the whole branch, and its price shared among the branch's groups.
 
     ``advance`` is called ``points + 1`` times.
     """
@@ -70,8 +72,8 @@ def measured_menu(
             for (name, width), loss in zip(asked.items(), found, strict=True):
                 curves[name] = Curve(curves[name].widths, {**curves[name].measured, width: loss})
             advance()
-    without = {g: loss / len(groups) for groups, loss in zip(branches, whole, strict=True) for g in groups}
-    losses = {name: (*_listed(without.get(name)), *curve.losses()) for name, curve in curves.items()}
+    without = {g: _root(loss) / len(groups) for groups, loss in zip(branches, whole, strict=True) for g in groups}
+    losses = {name: (*_listed(without.get(name)), *map(_root, curve.losses())) for name, curve in curves.items()}
     menu = Menu(dict(widths), losses, branches)
     return Prices(menu, {name: curve.measured for name, curve in curves.items()}, _leave_out_error(curves.values()))
 
@@ -99,7 +101,8 @@ class _Trial:
                 pruned = apply_plan(self._prunable.model, plan)
                 self._replay.shorten(pruned, start)
                 totals[k] += _difference(dense, self._run(pruned, batch))
-        return (totals / len(self._calibration.batches)).tolist()
+        mean: list[float] = (totals / len(self._calibration.batches)).tolist()
+        return mean
 
     def _run(self, model: nn.Module, batch: Any) -> Outputs | torch.Tensor:
         if self._calibration.loss is not None:
@@ -130,6 +133,10 @@ def _difference(dense: Outputs | torch.Tensor, pruned: Outputs | torch.Tensor) -
         float((a - b).square().sum() / a.square().sum().clamp_min(1e-30)) for a, b in zip(dense, pruned, strict=True)
     ]
     return float(np.mean(shares))
+
+
+def _root(loss: float) -> float:
+    return float(np.sqrt(max(loss, 0.0)))
 
 
 def _listed(loss: float | None) -> tuple[float, ...]:

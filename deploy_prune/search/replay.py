@@ -52,12 +52,10 @@ class Replay:
             yield
 
     def shorten(self, variant: nn.Module, start: int) -> None:
-        """Make a copy of the model, changed from a tick on, hand out what was kept; it is good for these inputs only."""
+        """Make a copy of the model, changed from a tick on, hand out what was kept: it is for these inputs only."""
         for module in self._finished(start):
             if self._names[module] in self._kept:
-                variant.get_submodule(self._names[module]).forward = _constant(  # type: ignore[method-assign]
-                    self._kept[self._names[module]]
-                )
+                variant.get_submodule(self._names[module]).forward = _constant(self._kept[self._names[module]])
 
     def _time(self, run: Callable[[], Any]) -> dict[nn.Module, tuple[Span, int]]:
         """Of each module that ran: the span of its first call, and how often it was called."""

@@ -62,10 +62,10 @@ class Task(Protocol):
         """Return ``n`` training images of shape (n, 3, H, W), exactly as the network receives them."""
 
     def calibration_batches(self, n: int, size: int) -> Sequence[Any]:
-        """Return the images of :meth:`calibration_inputs` with labels, ``size`` to a batch, as :meth:`loss` takes them."""
+        """Return the images of :meth:`calibration_inputs` and their labels, ``size`` to a batch."""
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """Return the mean loss per image of a batch, that gradients flow through; the module stays in its mode."""
+        """Return the mean loss per image of such a batch; gradients flow through it, the module stays in its mode."""
 
     def export_onnx(
         self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True

@@ -136,9 +136,7 @@ class UltralyticsTask:
         """Return the images of :meth:`calibration_inputs` with their labels, ``size`` to a batch."""
         data = api.read_data(self.data)
         chosen = self._spread(n, len(api.training_images(self.task, data, self.image_size)))
-        return [
-            api.training_batch(self.task, data, self.image_size, chosen[k : k + size]) for k in range(0, n, size)
-        ]
+        return [api.training_batch(self.task, data, self.image_size, chosen[k : k + size]) for k in range(0, n, size)]
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the mean training loss per image, boxes, classes (and masks) together."""

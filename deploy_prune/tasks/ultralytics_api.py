@@ -160,9 +160,7 @@ def validate(task: str, model: nn.Module | Path, arguments: Mapping[str, Any]) -
     return float(scores[find_kind(task).score_key])
 
 
-def training_batch(
-    task: str, data: Mapping[str, Any], image_size: int, chosen: Sequence[int]
-) -> dict[str, Any]:
+def training_batch(task: str, data: Mapping[str, Any], image_size: int, chosen: Sequence[int]) -> dict[str, Any]:
     """Return these training images with their labels, as a network's loss takes them: RGB in [0, 1]."""
     images: Any = training_images(task, data, image_size)
     with quiet():

@@ -31,7 +31,7 @@ def scores(criterion, model, calibration):
 
 @pytest.fixture
 def summed():
-    """y = 5 (a + 2 b) - 6 (3 a + 4 b): units of outputs 5 (a + 2 b) and -6 (3 a + 4 b), that is 15 and -42 at (1, 1)."""
+    """y = 5 (a + 2 b) - 6 (3 a + 4 b): the units give 15 and -42 at (1, 1), 10 and -36 at (2, 0)."""
     model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
@@ -109,8 +109,7 @@ def test_an_output_without_gradient_is_refused(summed):
             return super().forward(x).detach()
 
     with pytest.raises(InputError, match="no gradient flows to the model's output; give a loss_fn"):
-        with gradients(FisherImportance(), Rounded(*summed), Calibration([X])):
-            pass
+        scores(FisherImportance(), Rounded(*summed), Calibration([X]))
 
 
 def test_criteria_by_name():

@@ -107,11 +107,13 @@ def test_the_loss_of_a_branch_is_that_of_the_network_without_it():
     menu = by_measurement(found, widths)
     with torch.no_grad():
         dense, cut = found.model(IMAGES), found.build(dict.fromkeys(found.branches["2"], 0))(IMAGES)
-    expected = float((dense - cut).square().sum() / dense.square().sum())
+    expected = float((dense - cut).norm() / dense.norm())
     assert menu.loss["2.layers.0"][0] + menu.loss["2.layers.1"][0] == pytest.approx(expected, rel=1e-4)
     counted = count(found.model, IMAGES)
     removed = importance_menu(found, widths, counted)
-    assert [removed.loss[g][0] for g in found.branches["2"]] == [work_share(found, g, counted) for g in found.branches["2"]]
+    assert [removed.loss[g][0] for g in found.branches["2"]] == [
+        work_share(found, g, counted) for g in found.branches["2"]
+    ]
 
 
 def test_groups_of_a_branch_go_together():

@@ -39,7 +39,9 @@ def test_importance_removed_by_hand(two_layers):
 def large_and_small():
     """2 -> 8 -> 4 -> 3: products of 16, 32 and 12; the group of 8 touches 48 of 60, that of 4 touches 44."""
     torch.manual_seed(0)
-    return Prunable.of(nn.Sequential(*(nn.Linear(a, b, bias=False) for a, b in ((2, 8), (8, 4), (4, 3)))), torch.rand(1, 2))
+    return Prunable.of(
+        nn.Sequential(*(nn.Linear(a, b, bias=False) for a, b in ((2, 8), (8, 4), (4, 3)))), torch.rand(1, 2)
+    )
 
 
 def test_work_that_a_group_touches_by_hand(large_and_small):
@@ -56,7 +58,11 @@ def test_work_of_part_of_an_axis():
     class Halves(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a, self.b, self.end = nn.Linear(2, 4, bias=False), nn.Linear(2, 4, bias=False), nn.Linear(8, 1, bias=False)
+            self.a, self.b, self.end = (
+                nn.Linear(2, 4, bias=False),
+                nn.Linear(2, 4, bias=False),
+                nn.Linear(8, 1, bias=False),
+            )
 
         def forward(self, x):
             return self.end(torch.cat([self.a(x), self.b(x)], 1))
