@@ -129,14 +129,12 @@ class UltralyticsTask:
 
     def calibration_inputs(self, n: int) -> Tensor:
         """Return ``n`` training images, spread evenly over the set, of shape (n, 3, H, W)."""
-        images = api.training_images(self.task, api.read_data(self.data), self.image_size)
-        return torch.stack([images[k]["img"] for k in self._spread(n, len(images))]).float() / 255
+        images: Tensor = self.calibration_batches(n, n)[0]["img"]
+        return images
 
     def calibration_batches(self, n: int, size: int) -> list[dict[str, Any]]:
         """Return the images of :meth:`calibration_inputs` with their labels, ``size`` to a batch."""
-        data = api.read_data(self.data)
-        chosen = self._spread(n, len(api.training_images(self.task, data, self.image_size)))
-        return [api.training_batch(self.task, data, self.image_size, chosen[k : k + size]) for k in range(0, n, size)]
+        return api.training_batches(self.task, self.data, self.image_size, n, size)
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the mean training loss per image, boxes, classes (and masks) together."""
@@ -192,12 +190,6 @@ class UltralyticsTask:
         model = api.load_network(path)
         check_trainable(model, classes=api.read_data(self.data)["nc"], data=self.data)
         return model
-
-    def _spread(self, n: int, available: int) -> list[int]:
-        """Numbers of ``n`` training images, spread evenly over the set."""
-        if not 1 <= n <= available:
-            raise InputError(f"asked for {n} training images; {self.data} has {available}")
-        return [k * available // n for k in range(n)]
 
     def _fit(
         self,

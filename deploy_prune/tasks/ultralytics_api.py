@@ -160,13 +160,23 @@ def validate(task: str, model: nn.Module | Path, arguments: Mapping[str, Any]) -
     return float(scores[find_kind(task).score_key])
 
 
-def training_batch(task: str, data: Mapping[str, Any], image_size: int, chosen: Sequence[int]) -> dict[str, Any]:
-    """Return these training images with their labels, as a network's loss takes them: RGB in [0, 1]."""
-    images: Any = training_images(task, data, image_size)
-    with quiet():
-        batch: dict[str, Any] = images.collate_fn([images[k] for k in chosen])
-    batch["img"] = batch["img"].float() / 255
-    return batch
+def training_batches(task: str, path: Path, image_size: int, n: int, size: int) -> list[dict[str, Any]]:
+    """Return ``n`` training images of a data set, spread evenly over it, with labels, as a network's loss takes them.
+
+    Each batch has ``size`` of them, the last one perhaps fewer; ``img`` is RGB in [0, 1].
+
+    Raises:
+        InputError: there are no ``n`` images.
+    """
+    images: Any = training_images(task, read_data(path), image_size)
+    if not 1 <= n <= len(images):
+        raise InputError(f"asked for {n} training images; {path} has {len(images)}")
+    chosen = [images[k * len(images) // n] for k in range(n)]
+    batches = []
+    for first in range(0, n, size):
+        batch: dict[str, Any] = images.collate_fn([dict(one) for one in chosen[first : first + size]])
+        batches.append(batch | {"img": batch["img"].float() / 255})
+    return batches
 
 
 def training_loss(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
