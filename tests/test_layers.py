@@ -19,7 +19,7 @@ ALLOWED = {
     "importance": {"errors", "graph"},
     "pruner": {"errors", "graph", "importance"},
     "latency": {"errors"},
-    "search": {"errors", "graph", "importance", "pruner", "latency"},
+    "search": {"errors", "graph", "importance", "pruner", "latency", "count"},
     "count": {"errors", "graph"},
     "utils": {"errors", "count"},
     "mistakes": set(),

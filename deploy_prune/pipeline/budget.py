@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from deploy_prune.export.onnx import export_onnx
 from deploy_prune.hardware.availability import require_searchable
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.importance import Importance
+from deploy_prune.importance.calibration import Calibration, Loss
+from deploy_prune.importance.named import criterion_named
 from deploy_prune.pipeline.closed_loop import Budget
 from deploy_prune.pipeline.device import Export
 from deploy_prune.pipeline.latency_result import LatencyResult
@@ -31,9 +33,10 @@ def prune_to_latency(
     latency_ms: float | None = None,
     speedup: float | None = None,
     limits: Limits | None = None,
-    importance: Importance | None = None,
+    importance: Importance | str | None = None,
     ignored_layers: Iterable[nn.Module] = (),
-    calibration: torch.Tensor | None = None,
+    calibration: torch.Tensor | Sequence[Any] | None = None,
+    loss_fn: Loss | None = None,
     export: Export | None = None,
     output_transform: Callable[[Any], Any] | None = None,
     remove_branches: bool = False,
@@ -55,10 +58,12 @@ def prune_to_latency(
         speedup: the dense model's latency divided by this. Exactly one of the two.
         limits: what the pruned model keeps besides: latency under further profiles, MACs, parameters, file size, memory
             (see ``deploy_prune.Limits``).
-        importance: criterion for the units of a group (default: L2 magnitude).
+        importance: criterion for the units of a group, an object or one of l1, l2, taylor, fisher, hessian (default:
+            L2 magnitude). Those of gradients get them on the calibration data.
         ignored_layers: layers whose output channels stay.
-        calibration: real inputs, shape (n, …); with them a width costs what it changes at the output, without them
-            the importance that it removes.
+        calibration: real inputs, shape (n, …), or batches as ``loss_fn`` takes them; with them a width costs what the
+            model loses on them, without them the importance that it removes.
+        loss_fn: ``loss_fn(model, batch)``, the mean loss of a batch; without it the change of the outputs counts.
         export: ``export(module, path) -> path`` of an ONNX file (default: ``export.onnx.export_onnx``).
         output_transform: picks from the model's output what must keep its shape.
         remove_branches: whether whole residual branches may go, so that the network gets shallower.
@@ -81,9 +86,9 @@ def prune_to_latency(
         model,
         example_inputs,
         export or (lambda m, path: export_onnx(m, example_inputs, path)),
-        importance=importance,
+        importance=criterion_named(importance) if isinstance(importance, str) else importance,
         ignored_layers=ignored_layers,
-        calibration=calibration,
+        calibration=None if calibration is None else Calibration.of(calibration, loss_fn, output_transform),
         output_transform=output_transform,
         remove_branches=remove_branches,
     )

@@ -14,6 +14,7 @@ from torch import nn
 from deploy_prune.count import count
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.importance import Importance
+from deploy_prune.importance.calibration import Calibration
 from deploy_prune.latency.branches import branch_variants
 from deploy_prune.latency.sampling import sample_widths
 from deploy_prune.pipeline.closed_loop import Budget, Loop, OtherDevice
@@ -25,8 +26,9 @@ from deploy_prune.pipeline.profiling import profile_variants
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import verify
 from deploy_prune.runtime.measure import compare, measure
-from deploy_prune.search.loss import divergence_menu, importance_menu
+from deploy_prune.search.loss import importance_menu
 from deploy_prune.search.menu import Menu, restrict
+from deploy_prune.search.pricing import POINTS, measured_menu
 from deploy_prune.search.prunable import Prunable
 from deploy_prune.store import MeasurementStore
 
@@ -44,7 +46,8 @@ class Subject:
         export: ``export(module, path) -> path`` of an ONNX file.
         importance: criterion for the units of a group (None: L2 magnitude).
         ignored_layers: layers whose output channels stay.
-        calibration: real inputs (n, …) on which a width costs what it changes at the output; None: what it removes.
+        calibration: real data on which a width costs what the model loses, and on which criteria of gradients take
+            them; None: a width costs the importance that it removes.
         output_transform: picks from the model's output what must keep its shape.
         remove_branches: whether whole residual branches may go.
     """
@@ -54,7 +57,7 @@ class Subject:
     export: Export
     importance: Importance | None = None
     ignored_layers: Iterable[nn.Module] = ()
-    calibration: torch.Tensor | None = None
+    calibration: Calibration | None = None
     output_transform: Callable[[Any], Any] | None = None
     remove_branches: bool = False
 
@@ -93,6 +96,7 @@ class LatencySearch:
             subject.model,
             subject.example_inputs,
             importance=subject.importance,
+            calibration=subject.calibration,
             ignored_layers=subject.ignored_layers,
             output_transform=subject.output_transform,
             remove_branches=subject.remove_branches,
@@ -107,7 +111,7 @@ class LatencySearch:
             other = dataclasses.replace(device, profile=one.load(), dense_s=measure(dense, one.load()).median_s)
             seen = profile_variants(prunable, design_variants(prunable, other), other, progress)
             others.append(OtherDevice(other, seen, one.budget))
-        menu = price_widths(prunable, device, subject.calibration, subject.output_transform, progress)
+        menu = price_widths(prunable, device, subject.calibration, progress)
         menu = restrict(menu, min_width=limits.min_width, equal=limits.equal_widths)
         counted = count(subject.model, subject.example_inputs) if limits.needs_macs else None
         sizes = size_limits(limits, prunable, menu, device, counted)
@@ -154,18 +158,17 @@ def design_variants(prunable: Prunable, device: Device, variants: int = VARIANTS
 def price_widths(
     prunable: Prunable,
     device: Device,
-    calibration: torch.Tensor | None,
-    output_transform: Callable[[Any], Any] | None = None,
+    calibration: Calibration | None,
     progress: Progress | None = None,
 ) -> Menu:
     """The loss of every width on the device's steps: measured on ``calibration`` if given, else importance."""
     widths = prunable.menu_widths(find_step(device.profile, device.store))
     if calibration is None:
-        return importance_menu(prunable, widths)
-    bar = progress.add_task("price widths", total=len(widths)) if progress else None
+        return importance_menu(prunable, widths, count(prunable.model, prunable.example_inputs))
+    bar = progress.add_task("price widths", total=POINTS + 1) if progress else None
 
     def advance() -> None:
         if progress and bar is not None:
             progress.advance(bar)
 
-    return divergence_menu(prunable, widths, calibration, output_transform=output_transform, advance=advance)
+    return measured_menu(prunable, widths, calibration, advance=advance).menu

@@ -60,9 +60,7 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
     task, recipe = open_task(settings, context), settings.recipe
     prunable, device = _open_device(settings, context)
     samples = profile_variants(prunable, design_variants(prunable, device), device)  # from the store
-    images = recipe.search.calibration_images
-    calibration = task.calibration_inputs(images) if images else None
-    menu = price_widths(prunable, device, calibration, task.kept_output, context.progress)
+    menu = price_widths(prunable, device, settings.calibration(task), context.progress)
     limits = Limits(**recipe.budget.sizes())
     menu = restrict(menu, min_width=limits.min_width, equal=limits.equal_widths)
     counted = count(prunable.model, task.example_inputs()) if limits.needs_macs else None
@@ -136,6 +134,7 @@ def _open_device(settings: RunSettings, context: StageContext) -> tuple[Prunable
         model,
         task.example_inputs(),
         importance=settings.importance(),
+        calibration=settings.calibration(task),
         output_transform=task.kept_output,
         remove_branches=settings.recipe.search.remove_branches,
     )

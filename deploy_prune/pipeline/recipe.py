@@ -104,7 +104,7 @@ class BudgetRecipe(_LatencyBudget):
 
 
 class SearchRecipe(_Section):
-    """What a width costs: the change of the outputs on this many real images; 0: the importance removed.
+    """What a width costs: the task's loss on this many training images; 0: the importance removed.
 
     With ``remove_branches`` whole residual branches may go, so that the network gets shallower.
     """
@@ -136,11 +136,17 @@ class Recipe(_Section):
     train: TrainRecipe = TrainRecipe()
     budget: BudgetRecipe
     profile: str = "cpu-onnxruntime"  # name or path of a hardware profile
-    importance: Literal["l1", "l2"] = "l2"  # by which units are ranked within their group
+    importance: Literal["l1", "l2", "taylor", "fisher", "hessian"] = "l2"  # by which units rank within their group
     search: SearchRecipe = SearchRecipe()
     finetune: FinetuneRecipe = FinetuneRecipe()
     export: ExportRecipe = ExportRecipe()
     seed: int = 0
+
+    @pydantic.model_validator(mode="after")
+    def _data_for_gradients(self) -> "Recipe":
+        if self.importance not in ("l1", "l2") and not self.search.calibration_images:
+            raise ValueError(f"importance {self.importance} needs gradients: set search.calibration_images above 0")
+        return self
 
 
 def read_recipe(path: Path, changes: Mapping[str, object] | None = None) -> Recipe:

@@ -16,6 +16,7 @@ from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
 
 if TYPE_CHECKING:  # both import torch, which mistakes in a recipe need not wait for
     from deploy_prune.importance import Importance
+    from deploy_prune.importance.calibration import Calibration
     from deploy_prune.tasks.task import Task
 
 _NEEDED = {
@@ -70,9 +71,19 @@ class RunSettings:
 
     def importance(self) -> "Importance":
         """The criterion by which units are ranked."""
-        from deploy_prune.importance import MagnitudeImportance
+        from deploy_prune.importance.named import criterion_named
 
-        return MagnitudeImportance(p={"l1": 1, "l2": 2}[self.recipe.importance])
+        return criterion_named(self.recipe.importance)
+
+    def calibration(self, task: "Task") -> "Calibration | None":
+        """The task's loss on training images; None where the recipe wants none of them."""
+        from deploy_prune.importance.calibration import BATCH_ELEMENTS, Calibration
+
+        n, size = self.recipe.search.calibration_images, self.recipe.data.image_size
+        if not n:
+            return None
+        batches = task.calibration_batches(n, max(1, BATCH_ELEMENTS // (3 * size**2)))
+        return Calibration(batches, task.loss, singles=task.calibration_batches(n, 1))
 
     def facts(self) -> dict[str, object]:
         """What stages depend on, by name; a stage is redone when a fact that it reads has changed."""

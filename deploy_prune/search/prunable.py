@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import nn
 from deploy_prune.errors import InputError
 from deploy_prune.graph.calling import Inputs
 from deploy_prune.importance import Importance, MagnitudeImportance
+from deploy_prune.importance.calibration import Calibration
+from deploy_prune.importance.gradients import gradients, needs_gradients
 from deploy_prune.latency.widths import useful_widths
 from deploy_prune.pruner.branches import innermost
 from deploy_prune.pruner.dependency import DependencyGraph
@@ -29,12 +32,14 @@ class Prunable:
 
     Attributes:
         model: the dense model; it is never changed.
+        example_inputs: what it was analysed with.
         graph: its dependency graph.
         ranking: per free group the order in which its units go, each row's by itself.
         branches: modules that may go as a whole, and the free groups inside each: it goes when these have width 0.
     """
 
     model: nn.Module
+    example_inputs: Inputs
     graph: DependencyGraph
     ranking: Mapping[str, Ranking]
     branches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -46,11 +51,15 @@ class Prunable:
         example_inputs: Inputs,
         *,
         importance: Importance | None = None,
+        calibration: Calibration | None = None,
         ignored_layers: Iterable[nn.Module] = (),
         output_transform: Callable[[Any], Any] | None = None,
         remove_branches: bool = False,
     ) -> Prunable:
         """Analyse a model and score the units of every group outside ``ignored_layers``.
+
+        An ``importance`` that scores by gradients gets them on ``calibration`` data; without any the model has to hold
+        them already.
 
         With ``remove_branches`` the smallest residual branches that hold free groups, and no ignored layer, may go.
 
@@ -60,12 +69,15 @@ class Prunable:
         graph = DependencyGraph().build_dependency(model, example_inputs, output_transform=output_transform)
         criterion = importance or MagnitudeImportance()
         ignored = list(ignored_layers)
-        ranked = {group.name: rank(group, criterion) for group in graph.get_all_groups(ignored)}
+        with ExitStack() as stack:
+            if calibration is not None and needs_gradients(criterion):
+                stack.enter_context(gradients(criterion, model, calibration))
+            ranked = {group.name: rank(group, criterion) for group in graph.get_all_groups(ignored)}
         ranking = {name: found for name, found in ranked.items() if found is not None}
         if not ranking:
             reasons = "; ".join(f"{f.name} {f.reason}" for f in graph.frozen[:3])
             raise InputError(f"nothing of the model can be removed ({reasons}); give other layers or inputs")
-        return cls(model, graph, ranking, _branches(graph, ranking, ignored) if remove_branches else {})
+        return cls(model, example_inputs, graph, ranking, _branches(graph, ranking, ignored) if remove_branches else {})
 
     @property
     def full_widths(self) -> dict[str, int]:

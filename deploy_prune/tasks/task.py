@@ -1,6 +1,6 @@
 """The one interface that the pipeline knows of a task; each adapter in this folder fills it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,6 +60,12 @@ class Task(Protocol):
 
     def calibration_inputs(self, n: int) -> Tensor:
         """Return ``n`` training images of shape (n, 3, H, W), exactly as the network receives them."""
+
+    def calibration_batches(self, n: int, size: int) -> Sequence[Any]:
+        """Return the images of :meth:`calibration_inputs` and their labels, ``size`` to a batch."""
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Return the mean loss per image of such a batch; gradients flow through it, the module stays in its mode."""
 
     def export_onnx(
         self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True

@@ -129,11 +129,16 @@ class UltralyticsTask:
 
     def calibration_inputs(self, n: int) -> Tensor:
         """Return ``n`` training images, spread evenly over the set, of shape (n, 3, H, W)."""
-        images = api.training_images(self.task, api.read_data(self.data), self.image_size)
-        if not 1 <= n <= len(images):
-            raise InputError(f"asked for {n} training images; {self.data} has {len(images)}")
-        chosen = [images[i * len(images) // n]["img"] for i in range(n)]
-        return torch.stack(chosen).float() / 255
+        images: Tensor = self.calibration_batches(n, n)[0]["img"]
+        return images
+
+    def calibration_batches(self, n: int, size: int) -> list[dict[str, Any]]:
+        """Return the images of :meth:`calibration_inputs` with their labels, ``size`` to a batch."""
+        return api.training_batches(self.task, self.data, self.image_size, n, size)
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Return the mean training loss per image, boxes, classes (and masks) together."""
+        return api.training_loss(model, batch)
 
     def export_onnx(
         self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True

@@ -160,6 +160,41 @@ def validate(task: str, model: nn.Module | Path, arguments: Mapping[str, Any]) -
     return float(scores[find_kind(task).score_key])
 
 
+def training_batches(task: str, path: Path, image_size: int, n: int, size: int) -> list[dict[str, Any]]:
+    """Return ``n`` training images of a data set, spread evenly over it, with labels, as a network's loss takes them.
+
+    Each batch has ``size`` of them, the last one perhaps fewer; ``img`` is RGB in [0, 1].
+
+    Raises:
+        InputError: there are no ``n`` images.
+    """
+    images: Any = training_images(task, read_data(path), image_size)
+    if not 1 <= n <= len(images):
+        raise InputError(f"asked for {n} training images; {path} has {len(images)}")
+    chosen = [images[k * len(images) // n] for k in range(n)]
+    batches = []
+    for first in range(0, n, size):
+        batch: dict[str, Any] = images.collate_fn([dict(one) for one in chosen[first : first + size]])
+        batches.append(batch | {"img": batch["img"].float() / 255})
+    return batches
+
+
+def training_loss(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
+    """Return the mean loss per image of a network, in the mode in which it is, with Ultralytics' usual gains."""
+    with quiet():
+        from ultralytics.cfg import get_cfg
+
+        own = model.args
+        model.args = get_cfg()
+        try:
+            criterion = model.init_criterion()
+        finally:
+            model.args = own
+        loss, _ = criterion(model(batch["img"]), batch)
+    found: torch.Tensor = loss.sum() / len(batch["img"])
+    return found
+
+
 def training_images(task: str, data: Mapping[str, Any], image_size: int) -> Sequence[Mapping[str, Any]]:
     """Return the training images without augmentation; ``[i]["img"]`` is uint8 RGB of shape (3, H, W)."""
     with quiet():

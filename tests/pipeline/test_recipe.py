@@ -115,6 +115,10 @@ def test_own_data_needs_a_path_alone(tmp_path):
             "data: train: only for 'name'; your own data set has its sizes",
         ),
         (
+            {"importance": "fisher", "search": {"calibration_images": 0}},
+            "importance fisher needs gradients: set search.calibration_images above 0",
+        ),
+        (
             {"name": "../elsewhere"},
             "name: expected letters, digits, '.', '_' or '-', beginning with a letter or digit, got '../elsewhere'",
         ),

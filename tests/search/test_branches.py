@@ -8,11 +8,14 @@ import torch
 from torch import nn
 from zoo.topologies import enliven
 
+from deploy_prune.count import count
 from deploy_prune.errors import InputError, PlanError
+from deploy_prune.importance.calibration import Calibration
 from deploy_prune.latency.tables import CostTables
 from deploy_prune.pruner import verify
-from deploy_prune.search.loss import divergence_menu, importance_menu
+from deploy_prune.search.loss import importance_menu, work_share
 from deploy_prune.search.menu import Menu
+from deploy_prune.search.pricing import measured_menu
 from deploy_prune.search.prunable import Prunable
 from deploy_prune.search.solver import solve
 
@@ -70,7 +73,15 @@ def test_a_branch_with_an_ignored_layer_stays():
     assert list(found.branches) == ["2"]
 
 
-@pytest.mark.parametrize("price", [importance_menu, lambda p, w: divergence_menu(p, w, IMAGES)])
+def by_importance(found, widths):
+    return importance_menu(found, widths, count(found.model, IMAGES))
+
+
+def by_measurement(found, widths):
+    return measured_menu(found, widths, Calibration([IMAGES])).menu
+
+
+@pytest.mark.parametrize("price", [by_importance, by_measurement])
 @pytest.mark.parametrize("silent", [1, 2])
 def test_the_silent_branch_goes_when_the_budget_demands_it(silent, price):
     found = prunable(silent)
@@ -90,16 +101,19 @@ def test_the_silent_branch_goes_when_the_budget_demands_it(silent, price):
 
 
 def test_the_loss_of_a_branch_is_that_of_the_network_without_it():
-    """Measured with the branch masked, shared among its groups; with importance all of each group's share."""
+    """Measured with the branch masked, shared among its groups; with importance all of each group's work."""
     found = prunable(silent=1)
     widths = found.menu_widths(4)
-    menu = divergence_menu(found, widths, IMAGES)
+    menu = by_measurement(found, widths)
     with torch.no_grad():
         dense, cut = found.model(IMAGES), found.build(dict.fromkeys(found.branches["2"], 0))(IMAGES)
-    expected = float((dense - cut).square().sum() / dense.square().sum())
+    expected = float((dense - cut).norm() / dense.norm())
     assert menu.loss["2.layers.0"][0] + menu.loss["2.layers.1"][0] == pytest.approx(expected, rel=1e-4)
-    by_importance = importance_menu(found, widths)
-    assert by_importance.loss["2.layers.0"][0] == by_importance.loss["2.layers.1"][0] == 1
+    counted = count(found.model, IMAGES)
+    removed = importance_menu(found, widths, counted)
+    assert [removed.loss[g][0] for g in found.branches["2"]] == [
+        work_share(found, g, counted) for g in found.branches["2"]
+    ]
 
 
 def test_groups_of_a_branch_go_together():

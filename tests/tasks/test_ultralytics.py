@@ -117,6 +117,24 @@ def test_calibration_inputs_are_training_images_as_the_network_gets_them(task, d
         task.calibration_inputs(9)
 
 
+def test_the_loss_on_calibration_batches_is_ultralytics_own(task, dense):
+    from ultralytics.cfg import get_cfg
+
+    batches = task.calibration_batches(3, 2)
+    assert [len(batch["img"]) for batch in batches] == [2, 1]
+    assert torch.equal(torch.cat([batch["img"] for batch in batches]), task.calibration_inputs(3))
+    assert all(len(batch["cls"]) == len(batch["bboxes"]) > 0 for batch in batches)
+    model, reference = deepcopy(dense).eval(), deepcopy(dense).eval()
+    reference.args = get_cfg()
+    found = task.loss(model, batches[0])
+    assert found.item() == pytest.approx(reference.loss(batches[0])[0].sum().item() / 2)
+    found.backward()
+    assert model.model[0].conv.weight.grad.abs().sum() > 0
+    assert model.args == dense.args and "criterion" not in vars(model) and same(weights(model), weights(dense))
+    with pytest.raises(InputError, match=r"asked for 9 training images; .*data.yaml has 8"):
+        task.calibration_batches(9, 4)
+
+
 def test_saved_narrow_network_comes_back_to_the_bit(task, narrow, tmp_path):
     again = task.load(task.save(narrow, tmp_path / "narrow.pt"))
     assert same(weights(again), weights(narrow))
