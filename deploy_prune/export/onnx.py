@@ -87,6 +87,23 @@ def graph_digest(path: Path) -> str:
     return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
 
 
+def load_shaped(path: Path) -> tuple[tuple[Any, ...], dict[str, tuple[int, ...]]]:
+    """The nodes (``onnx.NodeProto``) of a file in order, and the shape of every tensor whose shape is fixed.
+
+    Raises:
+        MissingDependencyError: onnx is not installed.
+    """
+    onnx, _ = _require_onnx()
+    loaded = onnx.load(path)
+    graph = onnx.shape_inference.infer_shapes(loaded, data_prop=True).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        axes = value.type.tensor_type.shape.dim
+        if all(axis.HasField("dim_value") for axis in axes):
+            shapes[value.name] = tuple(axis.dim_value for axis in axes)
+    return tuple(graph.node), shapes
+
+
 def _require_onnx() -> tuple[Any, Any]:
     try:
         import onnx
