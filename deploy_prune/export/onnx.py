@@ -75,6 +75,22 @@ def set_metadata(exported: Any, metadata: Mapping[str, str]) -> None:
         exported.metadata_props.add(key=key, value=value)
 
 
+def copy_metadata(source: Path, target: Path) -> None:
+    """Give one ONNX file the properties of another, in place."""
+    onnx, _ = _require_onnx()
+    written = onnx.load(target)
+    set_metadata(written, {entry.key: entry.value for entry in onnx.load(source).metadata_props})
+    onnx.save(written, target)
+
+
+def input_names(path: Path) -> tuple[str, ...]:
+    """Names of an ONNX file's inputs."""
+    onnx, _ = _require_onnx()
+    graph = onnx.load(path, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return tuple(value.name for value in graph.input if value.name not in weights)
+
+
 def graph_digest(path: Path) -> str:
     """sha256 of an ONNX file without the values of its weights: operators, attributes, connections and shapes."""
     onnx, _ = _require_onnx()

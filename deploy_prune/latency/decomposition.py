@@ -104,9 +104,7 @@ def decompose(
     return Decomposition(dense_s, pruned_s, (*parts, Part("between", 0, 0, *left, 0, 0)))
 
 
-def _gather(
-    nodes: Sequence[NodeCost], home: Mapping[str, PartName], roofs: Roofs
-) -> dict[PartName, list[NodeCost]]:
+def _gather(nodes: Sequence[NodeCost], home: Mapping[str, PartName], roofs: Roofs) -> dict[PartName, list[NodeCost]]:
     gathered: dict[PartName, list[NodeCost]] = {name: [] for name in PARTS}
     for node in nodes:
         gathered[home.get(node.name) or node.part(roofs)].append(node)

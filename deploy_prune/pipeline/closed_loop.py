@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.progress import Progress
 
 from deploy_prune.errors import InputError, UnreachableBudgetError
+from deploy_prune.latency.floor import Floor, find_floor
 from deploy_prune.latency.model import LatencyModel
 from deploy_prune.latency.sample import VariantSample
 from deploy_prune.pipeline.device import Device
@@ -56,12 +57,14 @@ class Budget:
 class Round:
     """One plan of the loop: its widths, what the latency model said of it and what the device said, in seconds.
 
+    ``predicted_std_s`` is the prediction's own doubt, the standard deviation of one fresh measurement.
     ``measured_s`` is the dense model's latency divided by the paired speed-up, so that rounds compare although the
     machine drifts. ``loss`` is the menu's.
     """
 
     widths: Mapping[str, int]
     predicted_s: float
+    predicted_std_s: float
     measured_s: float
     budget_s: float
     loss: float
@@ -108,8 +111,9 @@ class Loop:
             if any(r.widths == widths for r in rounds):
                 break
             measured_s = dense_s / self.device.compare_widths(self.prunable, widths).speedup
-            predicted_s = unit * model.predict(widths).total_s
-            rounds.append(Round(widths, predicted_s, measured_s, budget_s, self.menu.loss_at(widths)))
+            said = model.predict(widths)
+            loss = self.menu.loss_at(widths)
+            rounds.append(Round(widths, unit * said.total_s, unit * said.std_s, measured_s, budget_s, loss))
             if progress and bar is not None:
                 progress.advance(bar)
             if WINDOW[0] <= rounds[-1].share <= WINDOW[1]:
@@ -125,6 +129,13 @@ class Loop:
                 best_s,
             )
         return tuple(rounds), max(kept, key=lambda r: r.share)
+
+    def account(self) -> tuple[LatencyModel, Floor]:
+        """The latency model with all that was measured, and the floor that it predicts."""
+        full = self.prunable.full_widths
+        model = LatencyModel.fit(self.samples, full, self.prunable.branches)
+        quickest = fastest(model.tables(self.menu.widths), self.menu)
+        return model, find_floor(model, quickest.widths, self.device.dense_s / model.predict(full).total_s)
 
     def _next_aim(self, rounds: Sequence[Round], unit: float) -> float:
         """The share to ask of the refitted model, by what it still gets wrong about the last plan."""
@@ -143,10 +154,10 @@ class Loop:
             reachable_s = unit * quickest.predicted_s
             if reachable_s <= budget_s:
                 return quickest.widths
-            dense_s = unit * model.predict(self.prunable.full_widths).total_s
+            floor = find_floor(model, quickest.widths, unit)
             raise UnreachableBudgetError(
                 f"the budget of {budget_s * 1e3:.3f} ms is unreachable: the fastest plan is predicted to take "
-                f"{reachable_s * 1e3:.3f} ms, {dense_s / reachable_s:.2f} times as fast as dense "
+                f"{floor.describe()}, {floor.dense_s / reachable_s:.2f} times as fast as dense "
                 f"({len(self.prunable.graph.frozen)} groups are frozen); ask for at least that, or for a smaller input",
                 reachable_s,
             ) from None

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_prune.export.work import NodeWork, read_work
+from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.latency.decomposition import Decomposition, NodeCost, decompose
 from deploy_prune.latency.roofline import Bounds, Roofs
+from deploy_prune.pipeline.device_roofs import find_roofs
+from deploy_prune.pipeline.device_step import find_step
 from deploy_prune.pipeline.layers import LayerNames
 from deploy_prune.report.explanation import (
     BandwidthReport,
@@ -19,7 +22,9 @@ from deploy_prune.report.explanation import (
     PartReport,
     RoofsReport,
 )
+from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.nodes import NodeProfile, NodeTime
+from deploy_prune.store import MeasurementStore
 
 ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 """Bytes per element of a profile's precision."""
@@ -35,7 +40,9 @@ class Profiled:
     total_s: float
 
 
-def explain(dense: Profiled, pruned: Profiled, names: LayerNames, roofs: Roofs, step: int, item_bytes: int) -> Explanation:
+def explain(
+    dense: Profiled, pruned: Profiled, names: LayerNames, roofs: Roofs, step: int, item_bytes: int
+) -> Explanation:
     """Why the pruned model is as fast as it is.
 
     Node times are given at the speed at which a whole run took what it took in the comparison.
@@ -61,6 +68,28 @@ def explain(dense: Profiled, pruned: Profiled, names: LayerNames, roofs: Roofs, 
         parts=_report_parts(parts, mac_reduction),
         layers=_report_layers(before, after, names, roofs),
     )
+
+
+def explain_comparison(
+    files: tuple[Path, Path],
+    profiles: tuple[NodeProfile, NodeProfile],
+    comparison: Comparison,
+    names: LayerNames,
+    profile: HardwareProfile,
+    store: MeasurementStore,
+) -> Explanation:
+    """Why the comparison came out as it did, from the exported files and node profiles of both models, dense first.
+
+    The pruned model's time is the dense one's divided by the paired speed-up, so that drift of the machine cancels.
+
+    Raises:
+        InputError, MissingDependencyError, MeasurementError: see ``find_roofs`` and ``find_step``.
+    """
+    dense_s = comparison.baseline.median_s
+    totals_s = (dense_s, dense_s / comparison.speedup)
+    dense, pruned = (Profiled(*one) for one in zip(files, profiles, totals_s, strict=True))
+    step = find_step(profile, store)
+    return explain(dense, pruned, names, find_roofs(profile, store), step, ITEM_BYTES[profile.precision])
 
 
 def find_costs(model: Profiled, work: Mapping[str, NodeWork], step: int, item_bytes: int) -> tuple[NodeCost, ...]:
@@ -131,13 +160,15 @@ def _side(nodes: Sequence[NodeCost], roofs: Roofs) -> LayerSide:
     time_s, macs = sum(node.time_s for node in nodes), sum(node.macs for node in nodes)
     bounds = sum((node.bounds(roofs) for node in nodes), Bounds(0, 0, 0))
     channels, padded = sum(node.channels for node in nodes), sum(node.padded_channels for node in nodes)
-    shares = [bound / time_s if time_s > 0 else 0.0 for bound in (bounds.compute_s, bounds.memory_s, bounds.overhead_s)]
+    per_s = 1 / time_s if time_s > 0 else 0.0
     return LayerSide(
-        1e3 * time_s,
-        len(nodes),
-        macs,
-        sum(node.moved_bytes for node in nodes),
-        *shares,
-        bounds.bound_by(time_s) if macs else None,
-        1 - channels / padded if padded else 0.0,
+        ms=1e3 * time_s,
+        nodes=len(nodes),
+        macs=macs,
+        moved_bytes=sum(node.moved_bytes for node in nodes),
+        compute_share=bounds.compute_s * per_s,
+        memory_share=bounds.memory_s * per_s,
+        overhead_share=bounds.overhead_s * per_s,
+        bound_by=bounds.bound_by(time_s) if macs else None,
+        padding=1 - channels / padded if padded else 0.0,
     )

@@ -8,6 +8,7 @@ from torch import nn
 
 from deploy_prune.count import Count
 from deploy_prune.graph.units import FrozenGroup
+from deploy_prune.latency.floor import Floor
 from deploy_prune.pipeline.closed_loop import Round
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.verify import Verification
@@ -24,6 +25,7 @@ class LatencyResult:
         plan: what was removed.
         budget_s: the latency allowed, in seconds.
         rounds: every plan that was measured, in order, with its predicted and measured seconds.
+        floor: what no widths are predicted to go below.
         dense, pruned: timings of both models, taken in turns; ``comparison`` has their ratio and its interval.
         dense_count, pruned_count: MACs and parameters.
         frozen: what could not be removed, and why.
@@ -34,6 +36,7 @@ class LatencyResult:
     plan: Plan
     budget_s: float
     rounds: tuple[Round, ...]
+    floor: Floor
     comparison: Comparison
     dense_count: Count
     pruned_count: Count

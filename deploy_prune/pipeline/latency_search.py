@@ -120,6 +120,7 @@ class LatencySearch:
             plan=plan,
             budget_s=best.budget_s,
             rounds=rounds,
+            floor=loop.account()[1],
             comparison=compare(loop.device.dense, onnx, loop.device.profile),
             dense_count=count(subject.model, subject.example_inputs),
             pruned_count=count(pruned, subject.example_inputs),
