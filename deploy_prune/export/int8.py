@@ -32,7 +32,7 @@ def quantise_static(source: Path, target: Path, inputs: Tensor) -> Path:
         prepared, written = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
         try:
             prepare(str(source), str(prepared), skip_symbolic_shape=True)
-            nodes, _ = load_shaped(prepared)
+            nodes, _, _ = load_shaped(prepared)
             tools.quantize_static(
                 str(prepared), str(written), _reader(tools, prepared, inputs),
                 quant_format=tools.QuantFormat.QDQ, activation_type=tools.QuantType.QUInt8,
@@ -68,7 +68,7 @@ def quantise_dynamic(source: Path, target: Path) -> Path:
 
 def has_products(source: Path) -> bool:
     """Whether a file has matrix products, without which nothing is quantised dynamically."""
-    nodes, _ = load_shaped(source)
+    nodes, _, _ = load_shaped(source)
     return sum(node.op_type in ("MatMul", "Gemm") for node in nodes) > 1
 
 

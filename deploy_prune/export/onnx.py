@@ -103,8 +103,8 @@ def graph_digest(path: Path) -> str:
     return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
 
 
-def load_shaped(path: Path) -> tuple[tuple[Any, ...], dict[str, tuple[int, ...]]]:
-    """The nodes (``onnx.NodeProto``) of a file in order, and the shape of every tensor whose shape is fixed.
+def load_shaped(path: Path) -> tuple[tuple[Any, ...], dict[str, tuple[int, ...]], frozenset[str]]:
+    """The nodes (``onnx.NodeProto``) of a file in order, the shape of every tensor of a fixed one, the weights' names.
 
     Raises:
         MissingDependencyError: onnx is not installed.
@@ -117,7 +117,7 @@ def load_shaped(path: Path) -> tuple[tuple[Any, ...], dict[str, tuple[int, ...]]
         axes = value.type.tensor_type.shape.dim
         if all(axis.HasField("dim_value") for axis in axes):
             shapes[value.name] = tuple(axis.dim_value for axis in axes)
-    return tuple(graph.node), shapes
+    return tuple(graph.node), shapes, frozenset(tensor.name for tensor in graph.initializer)
 
 
 def _require_onnx() -> tuple[Any, Any]:

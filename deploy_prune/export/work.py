@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_prune.export.onnx import load_shaped
@@ -14,11 +14,19 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class NodeWork:
-    """Multiply-accumulates, real output channels and real output elements of one exported node."""
+    """What one exported node computes.
+
+    Attributes:
+        macs: multiply-accumulates.
+        channels: of its output.
+        output_numel: elements of its output.
+        weights: elements of the weight that it multiplies with; 0 for a product of two activations.
+    """
 
     macs: int
     channels: int
     output_numel: int
+    weights: int = 0
 
 
 def read_work(path: Path) -> dict[str, NodeWork]:
@@ -30,12 +38,14 @@ def read_work(path: Path) -> dict[str, NodeWork]:
     Raises:
         MissingDependencyError: onnx is not installed.
     """
-    nodes, shapes = load_shaped(path)
+    nodes, shapes, constants = load_shaped(path)
     work = {}
     for node in nodes:
         if node.op_type in _COUNTS and all(name in shapes for name in (*node.input[:2], node.output[0])):
             inputs = [shapes[name] for name in node.input[:2]]
-            work[node.name] = _COUNTS[node.op_type](inputs, shapes[node.output[0]])
+            found = _COUNTS[node.op_type](inputs, shapes[node.output[0]])
+            weights = sum(math.prod(shapes[name]) for name in node.input[:2] if name in constants)
+            work[node.name] = replace(found, weights=weights)
     return work
 
 

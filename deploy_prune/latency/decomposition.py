@@ -22,6 +22,8 @@ class NodeCost:
         time_s: its time in seconds.
         macs: real multiply-accumulates; 0 for glue.
         moved_bytes: of all inputs, weights too, and outputs, padding included.
+        weight_bytes: the weights among them.
+        all_weight_bytes: those of all nodes of the model.
         channels: real output channels of a node with MACs, else 0.
         padded_channels: the channels that the engine computes for these.
     """
@@ -31,12 +33,14 @@ class NodeCost:
     time_s: float
     macs: int
     moved_bytes: int
+    weight_bytes: int = 0
+    all_weight_bytes: int = 0
     channels: int = 0
     padded_channels: int = 0
 
     def bounds(self, roofs: Roofs) -> Bounds:
         """The node's lower bounds."""
-        return roofs.bounds(self.macs, self.moved_bytes)
+        return roofs.bounds(self.macs, self.moved_bytes, self.weight_bytes, self.all_weight_bytes)
 
     def part(self, roofs: Roofs) -> PartName:
         """What bounds a node with MACs; ``glue`` without any."""

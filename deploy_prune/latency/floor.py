@@ -23,6 +23,7 @@ class Floor:
         post_processing_s: nodes that no group decides after the last node that one does.
         overhead_s: what a run takes besides its nodes; below zero where timing nodes costs more than that.
         dense_s: the dense model's prediction, for comparison.
+        std_s: standard deviation of the floor as a prediction of one fresh measurement.
     """
 
     narrowest_s: float
@@ -31,6 +32,7 @@ class Floor:
     post_processing_s: float
     overhead_s: float
     dense_s: float
+    std_s: float
 
     @property
     def total_s(self) -> float:
@@ -77,6 +79,7 @@ def find_floor(model: LatencyModel, fastest: Mapping[str, int], unit: float = 1.
         post_processing_s=seconds["post_processing"],
         overhead_s=unit * model.calibration.overhead_s,
         dense_s=unit * model.predict({}).total_s,
+        std_s=unit * found.std_s,
     )
 
 

@@ -83,9 +83,21 @@ class Roofs:
         amounts = np.log([one.moved_bytes for one in self.bandwidths])
         return float(np.interp(np.log(max(moved_bytes, 1.0)), amounts, [one.bytes_per_s for one in self.bandwidths]))
 
-    def bounds(self, macs: float, moved_bytes: float) -> Bounds:
-        """The lower bounds of one node."""
-        return Bounds(macs / self.macs_per_s, moved_bytes / self.bytes_per_s(moved_bytes), self.node_s)
+    def bounds(
+        self, macs: float, moved_bytes: float, weight_bytes: float = 0.0, all_weight_bytes: float = 0.0
+    ) -> Bounds:
+        """The lower bounds of one node.
+
+        Args:
+            macs: its multiply-accumulates.
+            moved_bytes: its inputs and outputs, weights included.
+            weight_bytes: its weights. They are read once per run, so that a cache still holds them only if it holds
+                all weights of the model:
+            all_weight_bytes: how many these are. Activations were just written, and count by their own amount.
+        """
+        moved = moved_bytes - weight_bytes
+        memory_s = moved / self.bytes_per_s(moved) + weight_bytes / self.bytes_per_s(all_weight_bytes)
+        return Bounds(macs / self.macs_per_s, memory_s, self.node_s)
 
 
 def fit_node_s(nodes: Sequence[int], totals_s: Sequence[float]) -> float:

@@ -24,7 +24,8 @@ INT8_IMAGES = 16
 """Training images that activations are calibrated on."""
 MAX_SMALLER = 2
 """The nearest smaller networks that are tried."""
-_INTEGER = ("QLinear", "QGemm", "Integer", "DynamicQuantize")  # how ONNX Runtime names nodes that compute in INT8
+_MULTIPLYING = ("Conv", "MatMul", "Gemm")
+_INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "Integer", "DynamicQuantizeMatMul")  # ONNX Runtime's names
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +126,11 @@ def count_integer(ops: Sequence[str]) -> int:
     return sum(any(word in op for word in _INTEGER) for op in ops)
 
 
+def count_multiplying(ops: Sequence[str]) -> int:
+    """How many of these operators are convolutions or matrix products, of any type."""
+    return sum(any(word in op for word in _MULTIPLYING) for op in ops)
+
+
 def _measure(candidate: Candidate, dense: Path, profile: HardwareProfile, budget: Budget, file: Path) -> Alternative:
     written = candidate.write(file)
     try:
@@ -132,7 +138,7 @@ def _measure(candidate: Candidate, dense: Path, profile: HardwareProfile, budget
         note = candidate.note
         if candidate.kind == "int8" and profile.engine == "onnxruntime":
             ops = [node.op for node in profile_nodes(written, profile).nodes]
-            note = f"{count_integer(ops)} of {len(ops)} nodes in INT8; {note}"
+            note = f"{count_integer(ops)} of {count_multiplying(ops)} convolutions and products in INT8; {note}"
         metric = None if candidate.evaluate is None else candidate.evaluate(written)
     except DeployPruneError as error:
         raise InputError(str(error)) from error

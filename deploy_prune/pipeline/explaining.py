@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_prune.export.work import NodeWork, read_work
@@ -95,7 +95,9 @@ def explain_comparison(
 def find_costs(model: Profiled, work: Mapping[str, NodeWork], step: int, item_bytes: int) -> tuple[NodeCost, ...]:
     """What each executed node takes and does."""
     speed = model.total_s / model.profile.timing.median_s
-    return tuple(_cost(node, work, speed, step, item_bytes) for node in model.profile.nodes)
+    costs = [_cost(node, work, speed, step, item_bytes) for node in model.profile.nodes]
+    all_weight_bytes = sum(cost.weight_bytes for cost in costs)
+    return tuple(replace(cost, all_weight_bytes=all_weight_bytes) for cost in costs)
 
 
 def _cost(node: NodeTime, work: Mapping[str, NodeWork], speed: float, step: int, item_bytes: int) -> NodeCost:
@@ -106,8 +108,16 @@ def _cost(node: NodeTime, work: Mapping[str, NodeWork], speed: float, step: int,
         for one in own
     )
     elements = sum(math.prod(shape) for shape in (*node.input_shapes, *node.output_shapes))
-    macs = sum(one.macs for one in own)
-    return NodeCost(node.name, node.op, speed * node.time_s, macs, item_bytes * elements, channels, padded)
+    return NodeCost(
+        name=node.name,
+        op=node.op,
+        time_s=speed * node.time_s,
+        macs=sum(one.macs for one in own),
+        moved_bytes=item_bytes * elements,
+        weight_bytes=item_bytes * min(sum(one.weights for one in own), elements),
+        channels=channels,
+        padded_channels=padded,
+    )
 
 
 def _work_by_shapes(node: NodeTime) -> list[NodeWork]:

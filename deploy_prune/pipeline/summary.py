@@ -54,6 +54,7 @@ def report_account(model: LatencyModel, floor: Floor) -> Account:
             post_processing_ms=1e3 * floor.post_processing_s,
             overhead_ms=1e3 * floor.overhead_s,
             dense_ms=1e3 * floor.dense_s,
+            std_ms=1e3 * floor.std_s,
         ),
         model=ModelAccount(
             residuals=tuple(OperatorResidual(op, float(residual)) for op, residual in left),

@@ -87,7 +87,10 @@ class Explanation:
 
 @dataclasses.dataclass(frozen=True)
 class FloorReport:
-    """The milliseconds that no width can go below, as a sum of five, by the latency model's prediction."""
+    """The milliseconds that no width can go below, as a sum of five, by the latency model's prediction.
+
+    ``std_ms`` is the standard deviation of the total as a prediction of one fresh measurement.
+    """
 
     total_ms: float
     narrowest_ms: float
@@ -96,6 +99,7 @@ class FloorReport:
     post_processing_ms: float
     overhead_ms: float
     dense_ms: float
+    std_ms: float
 
 
 @dataclasses.dataclass(frozen=True)

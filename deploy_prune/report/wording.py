@@ -45,6 +45,8 @@ def explanation_paragraph(found: Explanation) -> str:
 
 def _part_sentence(part: PartReport, was: float, now: float, digits: int, dense_ms: float) -> str:
     times = f"{was:.{digits}f} ms and {'takes' if part.nodes == 1 else 'take'} {now:.{digits}f} ms"
+    if part.name == "between" and was < 0 and now < 0:
+        return f"Timing the nodes cost more than the work between them: {was:.{digits}f} and {now:.{digits}f} ms."
     if part.name == "between":
         return f"Between the nodes the engine took {was:.{digits}f} ms and takes {now:.{digits}f} ms."
     one, many = _WHO[part.name]
@@ -85,8 +87,8 @@ def floor_paragraph(floor: FloorReport) -> str:
     shown, total = figures.rounded_to_sum([value for _, value in parts], floor.total_ms, digits)
     listed = _join([f"{name} {value:.{digits}f}" for (name, _), value in zip(parts, shown, strict=True)])
     return (
-        f"No widths are predicted to take less than {total:.{digits}f} ms, {floor.dense_ms / floor.total_ms:.2f} times "
-        f"as fast as dense: {listed} ms."
+        f"No widths are predicted to take less than {total:.{digits}f} ms (standard deviation "
+        f"{floor.std_ms:.{digits}f}), {floor.dense_ms / floor.total_ms:.2f} times as fast as dense: {listed} ms."
     )
 
 

@@ -34,13 +34,13 @@ def exported(tmp_path_factory):
 def test_each_node_counts_what_it_multiplies(exported):
     _, _, path = exported
     work = read_work(path)
-    assert work["/conv/Conv"] == NodeWork(8 * 64 * 4 * 9, 8, 8 * 64)
-    assert work["/depthwise/Conv"] == NodeWork(8 * 16 * 9, 8, 8 * 16)
-    assert work["/up/ConvTranspose"] == NodeWork(8 * 16 * 6 * 4, 6, 6 * 64)
+    assert work["/conv/Conv"] == NodeWork(8 * 64 * 4 * 9, 8, 8 * 64, 8 * 4 * 9)
+    assert work["/depthwise/Conv"] == NodeWork(8 * 16 * 9, 8, 8 * 16, 8 * 9)
+    assert work["/up/ConvTranspose"] == NodeWork(8 * 16 * 6 * 4, 6, 6 * 64, 8 * 6 * 4)
     assert work["/MatMul"] == NodeWork(6 * 6 * 64, 6, 36)
     assert work["/MatMul_1"] == NodeWork(64 * 6 * 6, 6, 64 * 6)
     (fc,) = [one for name, one in work.items() if name.startswith("/fc/")]  # a product, or one with its bias
-    assert fc == NodeWork(64 * 5 * 6, 5, 64 * 5)
+    assert fc == NodeWork(64 * 5 * 6, 5, 64 * 5, 30)
 
 
 def test_their_sum_is_what_the_counter_says(exported):
@@ -51,4 +51,4 @@ def test_their_sum_is_what_the_counter_says(exported):
 @pytest.mark.parametrize(("batch", "linear"), [(1, nn.Linear(7, 3)), (4, nn.Linear(7, 3, bias=False))])
 def test_a_linear_layer_alone(tmp_path, batch, linear):
     (work,) = read_work(export_onnx(linear, torch.rand(batch, 7), tmp_path / "fc.onnx")).values()
-    assert work == NodeWork(batch * 21, 3, batch * 3)
+    assert work == NodeWork(batch * 21, 3, batch * 3, 21)

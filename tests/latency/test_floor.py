@@ -29,11 +29,12 @@ def test_the_floor_is_divided_by_who_decides_it():
     assert floor.undecided_s == pytest.approx(2 * 0.0005, rel=0.03)
     assert floor.post_processing_s == pytest.approx(2 * 0.001, rel=0.03)
     assert floor.total_s == pytest.approx(2 * model.predict({"conv": 10}).total_s)
+    assert floor.std_s == pytest.approx(2 * model.predict({"conv": 10}).std_s)
     assert floor.dense_s == pytest.approx(2 * model.predict({}).total_s)
 
 
 def test_it_is_said_in_milliseconds_and_without_what_is_zero():
-    floor = Floor(0.001, 0.002, 0.0, 0.0005, -0.0001, 0.01)
+    floor = Floor(0.001, 0.002, 0.0, 0.0005, -0.0001, 0.01, 0.0002)
     assert floor.describe() == (
         "3.400 ms (nodes at their narrowest widths 1.000, frozen layers 2.000, post-processing 0.500, overhead -0.100)"
     )

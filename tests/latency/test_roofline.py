@@ -26,6 +26,8 @@ def test_bandwidth_is_interpolated_over_the_logarithm_of_the_data(moved, rate):
 
 def test_the_bounds_are_work_over_roof():
     assert ROOFS.bounds(300, 5) == Bounds(3.0, 0.5, 0.1)
+    # 100 bytes of weights of a model that has 1000, at 1 B/s; 5 bytes of activations at 10 B/s
+    assert ROOFS.bounds(300, 105, 100, 1000) == Bounds(3.0, 100.5, 0.1)
     assert ROOFS.memory_bytes_per_s == 1.0
 
 

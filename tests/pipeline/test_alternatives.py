@@ -11,7 +11,13 @@ from torch import nn
 from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
-from deploy_prune.pipeline.alternatives import Candidate, count_integer, int8_versions, measure_alternatives
+from deploy_prune.pipeline.alternatives import (
+    Candidate,
+    count_integer,
+    count_multiplying,
+    int8_versions,
+    measure_alternatives,
+)
 from deploy_prune.pipeline.closed_loop import Budget
 from deploy_prune.pipeline.family import family_members, smaller_models
 from deploy_prune.pipeline.network_alternatives import network_candidates
@@ -59,7 +65,7 @@ def test_each_candidate_is_measured_against_dense_and_judged_at_the_budget(dense
         found = measure_alternatives(candidates, dense, QUICK, Budget(speedup=1000.0), tmp_path, progress)
     assert [one.name for one in found] == ["dense, INT8 static", "itself"]
     assert "left out: broken: this network takes no such input" in said.getvalue()
-    assert found[0].metric == 0.25 and found[0].note.startswith("2 of ")  # both convolutions
+    assert found[0].metric == 0.25 and found[0].note.startswith("2 of 3 convolutions")  # not the last product
     assert all(one.low <= one.speedup <= one.high and not one.met for one in found)
     assert list(tmp_path.iterdir()) == []
     (again,) = measure_alternatives(candidates[-1:], dense, QUICK, Budget(latency_s=10.0), tmp_path)
@@ -68,6 +74,7 @@ def test_each_candidate_is_measured_against_dense_and_judged_at_the_budget(dense
 
 def test_operators_that_compute_in_int8_are_counted():
     assert count_integer(["QLinearConv", "Conv", "QuantizeLinear", "MatMulIntegerToFloat", "QGemm", "Relu"]) == 3
+    assert count_multiplying(["QLinearConv", "Conv", "QuantizeLinear", "MatMulIntegerToFloat", "QGemm"]) == 4
 
 
 @pytest.mark.parametrize(

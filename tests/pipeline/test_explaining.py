@@ -36,7 +36,7 @@ def test_costs_of_nodes_by_hand():
     fused = NodeTime("/b/Add", "Convolution", ((1, 24, 4, 4),), ((1, 20, 4, 4),), 384, 320, 4e-4, ("/b/Conv",))
     product = NodeTime("/p/MatMul", "MatMul", ((2, 5, 6), (6, 7)), ((2, 5, 7),), 60, 70, 2e-4)
     relu = NodeTime("/r/Relu", "Relu", ((1, 8),), ((1, 8),), 8, 8, 1e-4)
-    work = {"/a/Conv": NodeWork(55296, 24, 384), "/b/Conv": NodeWork(7680, 20, 320)}
+    work = {"/a/Conv": NodeWork(55296, 24, 384, 3456), "/b/Conv": NodeWork(7680, 20, 320, 480)}
     model = Profiled(None, profile_of([conv, fused, product, relu], 2e-3), 1e-3)
     costs = find_costs(model, work, 16, 4)
     assert [cost.time_s for cost in costs] == pytest.approx([5e-4, 2e-4, 1e-4, 5e-5])
@@ -44,6 +44,8 @@ def test_costs_of_nodes_by_hand():
     assert [cost.moved_bytes for cost in costs] == [
         4 * (256 + 32 * 144 + 32 + 512), 4 * (384 + 320), 4 * (60 + 42 + 70), 4 * 16
     ]  # fmt: skip
+    assert [cost.weight_bytes for cost in costs] == [4 * 3456, 4 * 480, 0, 0]
+    assert {cost.all_weight_bytes for cost in costs} == {4 * 3936}
     # 24 padded to 32 by the engine, 20 to 32 by the step, 7 to 16
     assert [(cost.channels, cost.padded_channels) for cost in costs] == [(24, 32), (20, 32), (7, 16), (0, 0)]
 

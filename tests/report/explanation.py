@@ -40,6 +40,6 @@ EXPLANATION = Explanation(
 )
 FLOOR = FloorReport(
     total_ms=3.5, narrowest_ms=1.0, frozen_ms=0.75, undecided_ms=0.25, post_processing_ms=1.0, overhead_ms=0.5,
-    dense_ms=10.5,
+    dense_ms=10.5, std_ms=0.2,
 )  # fmt: skip
 ACCOUNT = Account(FLOOR, ModelAccount((OperatorResidual("Conv", 0.03),), (), ("a", "b"), (), 1.02, 0.05))

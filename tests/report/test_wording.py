@@ -29,6 +29,14 @@ def test_the_paragraph_says_where_the_time_went():
     )
 
 
+def test_timers_that_cost_more_than_they_leave_are_called_that():
+    parts = [dataclasses.replace(p, dense_ms=-0.1, pruned_ms=-0.2) for p in EXPLANATION.parts if p.name == "between"]
+    found = dataclasses.replace(EXPLANATION, parts=(*EXPLANATION.parts[:-1], *parts), dense_ms=8.9, pruned_ms=4.3)
+    assert "Timing the nodes cost more than the work between them: -0.100 and -0.200 ms." in explanation_paragraph(
+        found
+    )
+
+
 def numbers(text, pattern):
     return [float(found) for found in re.findall(pattern, text)]
 
@@ -50,9 +58,9 @@ def test_rounding_keeps_the_sum(values, digits):
 
 def test_the_floor_is_a_sum():
     assert floor_paragraph(FLOOR) == (
-        "No widths are predicted to take less than 3.500 ms, 3.00 times as fast as dense: nodes at their narrowest "
-        "widths 1.000, frozen layers 0.750, nodes without MACs that no group decides 0.250, post-processing 1.000 "
-        "and the engine's overhead 0.500 ms."
+        "No widths are predicted to take less than 3.500 ms (standard deviation 0.200), 3.00 times as fast as dense: "
+        "nodes at their narrowest widths 1.000, frozen layers 0.750, nodes without MACs that no group decides 0.250, "
+        "post-processing 1.000 and the engine's overhead 0.500 ms."
     )
 
 
