@@ -38,7 +38,11 @@ ALLOWED |= {"pipeline": EVERYTHING, "cli": EVERYTHING, "__main__": {"cli"}, "": 
 # heavy package -> the files that may import it
 HOMES = {
     "ultralytics": {"tasks/ultralytics_api.py"},
-    "onnxruntime": {"runtime/worker/onnxruntime_engine.py", "export/parity.py"},  # measuring; comparing outputs
+    "onnxruntime": {  # measuring; comparing outputs; quantising
+        "runtime/worker/onnxruntime_engine.py",
+        "export/parity.py",
+        "export/int8.py",
+    },
     "openvino": {"runtime/worker/openvino_engine.py"},
     "onnx": {"export/onnx.py", "runtime/node_names.py", "tasks/ultralytics.py"},
     "onnxslim": {"export/onnx.py"},

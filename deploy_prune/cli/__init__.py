@@ -76,6 +76,9 @@ def run(
     latency_ms: Annotated[float | None, typer.Option(help="Budget: milliseconds per inference.")] = None,
     profile: Annotated[str | None, typer.Option(help="Hardware profile, in place of the recipe's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/NAME.")] = None,
+    alternatives: Annotated[
+        bool, typer.Option("--alternatives", help="Also measure lower resolutions, smaller networks and INT8.")
+    ] = False,
 ) -> None:
     """Train, prune to the budget, finetune, export, measure and report.
 
@@ -90,6 +93,8 @@ def run(
         changes |= {f"budget.{name}": value for name, value in budget.items()}  # further limits stay
     if profile is not None:
         changes["profile"] = profile
+    if alternatives:
+        changes["alternatives"] = True
     settings = RunSettings.of(read_recipe(recipe, changes))
 
     from deploy_prune.pipeline.run import run_recipe  # only now: mistakes need not wait for torch

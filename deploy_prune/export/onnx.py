@@ -77,6 +77,22 @@ def set_metadata(exported: Any, metadata: Mapping[str, str]) -> None:
         exported.metadata_props.add(key=key, value=value)
 
 
+def copy_metadata(source: Path, target: Path) -> None:
+    """Give one ONNX file the properties of another, in place."""
+    onnx, _ = _require_onnx()
+    written = onnx.load(target)
+    set_metadata(written, {entry.key: entry.value for entry in onnx.load(source).metadata_props})
+    onnx.save(written, target)
+
+
+def input_names(path: Path) -> tuple[str, ...]:
+    """Names of an ONNX file's inputs."""
+    onnx, _ = _require_onnx()
+    graph = onnx.load(path, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return tuple(value.name for value in graph.input if value.name not in weights)
+
+
 def graph_digest(path: Path) -> str:
     """sha256 of an ONNX file without the values of its weights: operators, attributes, connections and shapes."""
     onnx, _ = _require_onnx()
@@ -135,6 +151,23 @@ def _size_bytes(onnx: Any, name: str, kind: Any, path: Path) -> int:
     if kind is None or not kind.elem_type or not all(dims):
         raise ExportError(f"{path.name}: the size of tensor {name!r} cannot be inferred; export with fixed shapes")
     return math.prod(dims) * int(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize)
+
+
+def load_shaped(path: Path) -> tuple[tuple[Any, ...], dict[str, tuple[int, ...]], frozenset[str]]:
+    """The nodes (``onnx.NodeProto``) of a file in order, the shape of every tensor of a fixed one, the weights' names.
+
+    Raises:
+        MissingDependencyError: onnx is not installed.
+    """
+    onnx, _ = _require_onnx()
+    loaded = onnx.load(path)
+    graph = onnx.shape_inference.infer_shapes(loaded, data_prop=True).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        axes = value.type.tensor_type.shape.dim
+        if all(axis.HasField("dim_value") for axis in axes):
+            shapes[value.name] = tuple(axis.dim_value for axis in axes)
+    return tuple(graph.node), shapes, frozenset(tensor.name for tensor in graph.initializer)
 
 
 def _require_onnx() -> tuple[Any, Any]:

@@ -9,12 +9,22 @@ from math import isfinite
 from rich.progress import Progress
 
 from deploy_prune.errors import InputError, UnreachableBudgetError
+from deploy_prune.latency.floor import Floor, find_floor
 from deploy_prune.latency.model import LatencyModel
 from deploy_prune.latency.sample import VariantSample
 from deploy_prune.pipeline.device import Device
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.prunable import Prunable
-from deploy_prune.search.solver import Limit, Solution, as_solution, find_widths, latency_limit, least, unreachable
+from deploy_prune.search.solver import (
+    Limit,
+    Solution,
+    as_solution,
+    fastest,
+    find_widths,
+    latency_limit,
+    least,
+    unreachable,
+)
 
 MAX_ROUNDS = 8
 AIM = 0.97
@@ -59,6 +69,7 @@ class DeviceTime:
 
     profile: str
     predicted_s: float
+    predicted_std_s: float
     measured_s: float
     budget_s: float
 
@@ -72,6 +83,7 @@ class DeviceTime:
 class Round:
     """One plan of the loop: its widths, what the latency model said of it and what the device said, in seconds.
 
+    ``predicted_std_s`` is the prediction's own doubt, the standard deviation of one fresh measurement.
     ``measured_s`` is the dense model's latency divided by the paired speed-up, so that rounds compare although the
     machine drifts. ``loss`` is the menu's; no widths within the budgets, as predicted, lose less than ``loss_bound``
     (None where nothing is known: the fastest widths were taken, or time ran out). ``also`` are the other devices.
@@ -79,6 +91,7 @@ class Round:
 
     widths: Mapping[str, int]
     predicted_s: float
+    predicted_std_s: float
     measured_s: float
     budget_s: float
     loss: float
@@ -144,7 +157,7 @@ class Loop:
                 break
             main, *also = [aim.measure(found.widths) for aim in aims]
             bound = found.bound if isfinite(found.bound) else None
-            times = (main.predicted_s, main.measured_s, main.budget_s)
+            times = (main.predicted_s, main.predicted_std_s, main.measured_s, main.budget_s)
             rounds.append(Round(found.widths, *times, found.loss, bound, tuple(also)))
             if progress and bar is not None:
                 progress.advance(bar)
@@ -156,6 +169,13 @@ class Loop:
         if not kept:
             raise _none_kept(rounds)
         return tuple(rounds), min(kept, key=lambda r: (r.loss, -r.share))
+
+    def account(self) -> tuple[LatencyModel, Floor]:
+        """The latency model with all that was measured, and the floor that it predicts."""
+        full = self.prunable.full_widths
+        model = LatencyModel.fit(self.samples, full, self.prunable.branches)
+        quickest = fastest(model.tables(self.menu.widths), self.menu)
+        return model, find_floor(model, quickest.widths, self.device.dense_s / model.predict(full).total_s)
 
     def _solve(self, aims: Sequence[DeviceAim]) -> Solution:
         """Widths of least loss at the shares of the budgets that are aimed at, else the fastest within the budgets."""
@@ -171,12 +191,12 @@ class Loop:
             error = unreachable(self.menu, whole)
             raise UnreachableBudgetError(f"{error} ({frozen})", aims[0].unit * error.fastest_s)
         assert quickest is not None, "one budget alone has fastest widths"
-        reachable_s, budget_s = aims[0].unit * quickest.predicted_s, aims[0].budget_s
+        floor, budget_s = find_floor(aims[0].model, quickest.widths, aims[0].unit), aims[0].budget_s
         raise UnreachableBudgetError(
             f"the budget of {budget_s * 1e3:.3f} ms is unreachable: the fastest plan is predicted to take "
-            f"{reachable_s * 1e3:.3f} ms, {self.device.dense_s / reachable_s:.2f} times as fast as dense "
+            f"{floor.describe()}, {floor.dense_s / floor.total_s:.2f} times as fast as dense "
             f"({frozen}); ask for at least that, or for a smaller input",
-            reachable_s,
+            floor.total_s,
         )
 
 
@@ -201,9 +221,10 @@ class DeviceAim:
         self.model = LatencyModel.fit(self.samples, full, self.prunable.branches)
         self.unit = self.device.dense_s / self.model.predict(full).total_s
 
-    def predict_s(self, widths: Mapping[str, int]) -> float:
-        """Seconds on the device as the model foresees them."""
-        return self.unit * self.model.predict(widths).total_s
+    def predict_s(self, widths: Mapping[str, int]) -> tuple[float, float]:
+        """Seconds on the device as the model foresees them, and their standard deviation."""
+        found = self.model.predict(widths)
+        return self.unit * found.total_s, self.unit * found.std_s
 
     def limit(self, menu: Menu, share: float) -> Limit:
         """This share of the budget, in seconds of the model."""
@@ -213,13 +234,13 @@ class DeviceAim:
     def measure(self, widths: Mapping[str, int]) -> DeviceTime:
         """Prediction and measurement of a plan."""
         measured_s = self.device.dense_s / self.device.compare_widths(self.prunable, widths).speedup
-        return DeviceTime(self.device.profile.name, self.predict_s(widths), measured_s, self.budget_s)
+        return DeviceTime(self.device.profile.name, *self.predict_s(widths), measured_s, self.budget_s)
 
     def learn(self, widths: Mapping[str, int], time: DeviceTime) -> None:
         """Profile a plan, and ask less or more of the refitted model by what it still gets wrong about that plan."""
         self.samples.append(self.device.profile_widths(self.prunable, widths))
         self._refit()
-        self.share = AIM / min(max(time.measured_s / self.predict_s(widths), 0.8), 1.25)
+        self.share = AIM / min(max(time.measured_s / self.predict_s(widths)[0], 0.8), 1.25)
 
 
 def _none_kept(rounds: Sequence[Round]) -> UnreachableBudgetError:

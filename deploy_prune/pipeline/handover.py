@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
+import pydantic
+
 from deploy_prune.pipeline.device import write_json
 
 DATA = Path("data/digits/data.yaml")
@@ -19,22 +21,36 @@ ROUNDS = Path("search/rounds.json")
 SIZES = Path("search/sizes.json")
 FROZEN = Path("search/frozen.json")
 WIDTHS = Path("search/widths.json")
+ACCOUNT = Path("search/account.json")  # the floor, and what the latency model left unexplained
 PRUNED_MODEL = Path("prune/pruned.pt")
 FINETUNED_MODEL = Path("finetune/pruned.pt")
 PARITY = Path("export/parity.json")
 COMPARISON = Path("benchmark/comparison.json")
 OTHER_COMPARISONS = Path("benchmark/others.json")
 LAYERS = Path("benchmark/layers.json")
+EXPLANATION = Path("benchmark/explanation.json")
 COUNTS = Path("benchmark/counts.json")
+ALTERNATIVES = Path("alternatives/alternatives.json")
 REPORT = Path("report/report.json")
 METRICS = "metrics.json"  # below each stage that judges a model
 
 Record = TypeVar("Record")
+Value = TypeVar("Value")
 
 
 def write_records(path: Path, records: Iterable[object]) -> None:
     """Write dataclasses of one kind as a JSON list."""
     write_json(path, [dataclasses.asdict(record) for record in records])  # type: ignore[call-overload]
+
+
+def write_value(path: Path, value: Value) -> None:
+    """Write a dataclass, which may hold others."""
+    write_json(path, dataclasses.asdict(value))  # type: ignore[call-overload]
+
+
+def read_value(path: Path, kind: type[Value]) -> Value:
+    """Read what ``write_value`` wrote."""
+    return pydantic.TypeAdapter(kind).validate_json(path.read_bytes())
 
 
 def read_records(path: Path, kind: type[Record]) -> tuple[Record, ...]:

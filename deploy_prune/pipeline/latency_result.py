@@ -9,6 +9,7 @@ from torch import nn
 
 from deploy_prune.count import Count
 from deploy_prune.graph.units import FrozenGroup
+from deploy_prune.latency.floor import Floor
 from deploy_prune.pipeline.closed_loop import Round
 from deploy_prune.pipeline.limits import SizeKept
 from deploy_prune.pruner.plan import Plan
@@ -30,6 +31,7 @@ class LatencyResult:
         chosen: the one of them that ``plan`` is.
         also: comparisons under the further profiles that have a budget, by profile.
         sizes: what the plan takes of each further limit.
+        floor: what no widths are predicted to go below.
         dense, pruned: timings of both models, taken in turns; ``comparison`` has their ratio and its interval.
         dense_count, pruned_count: MACs and parameters.
         frozen: what could not be removed, and why.
@@ -41,6 +43,7 @@ class LatencyResult:
     budget_s: float
     rounds: tuple[Round, ...]
     chosen: Round
+    floor: Floor
     comparison: Comparison
     dense_count: Count
     pruned_count: Count

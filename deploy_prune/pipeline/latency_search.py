@@ -138,6 +138,7 @@ class LatencySearch:
             budget_s=best.budget_s,
             rounds=rounds,
             chosen=best,
+            floor=loop.account()[1],
             comparison=compare(loop.device.dense, onnx, loop.device.profile),
             also={one.device.profile.name: compare(one.device.dense, onnx, one.device.profile) for one in loop.others},
             sizes=sizes_kept(loop.limits, best.widths),

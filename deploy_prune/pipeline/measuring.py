@@ -7,16 +7,29 @@ from pathlib import Path
 
 from deploy_prune.count import count
 from deploy_prune.pipeline import closed_loop
+from deploy_prune.pipeline.alternatives import (
+    INT8_IMAGES,
+    as_alternative,
+    int8_versions,
+    lower_resolutions,
+    measure_alternatives,
+    smaller_networks,
+)
 from deploy_prune.pipeline.device import Device, write_json
+from deploy_prune.pipeline.explaining import explain_comparison
 from deploy_prune.pipeline.handover import (
+    ACCOUNT,
+    ALTERNATIVES,
     COMPARISON,
     COUNTS,
     DENSE_MODEL,
     DENSE_ONNX,
     DENSE_TIMING,
+    EXPLANATION,
     FINETUNED_MODEL,
     FROZEN,
     LAYERS,
+    METRICS,
     OTHER_COMPARISONS,
     OTHERS,
     PLAN,
@@ -24,7 +37,9 @@ from deploy_prune.pipeline.handover import (
     SIZES,
     VARIANTS,
     WIDTHS,
+    read_records,
     write_records,
+    write_value,
 )
 from deploy_prune.pipeline.latency_search import design_variants, price_widths
 from deploy_prune.pipeline.layers import LayerNames
@@ -33,8 +48,11 @@ from deploy_prune.pipeline.modelling import open_task, pruned_onnx
 from deploy_prune.pipeline.profiling import profile_variants
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
+from deploy_prune.pipeline.summary import report_account, report_round
+from deploy_prune.report.alternatives import Alternative
 from deploy_prune.report.figures import milliseconds, ratio
-from deploy_prune.report.result import FrozenChannels, Round, Width
+from deploy_prune.report.result import FrozenChannels, MetricStep, Width
+from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.measure import compare, measure, profile_nodes
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.menu import restrict
@@ -72,6 +90,7 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
     rounds, best = loop.search(budget, context.progress)
     _write_search(context.out, prunable, rounds, best)
     write_records(context.out / SIZES.name, sizes_kept(loop.limits, best.widths))
+    write_value(context.out / ACCOUNT.name, report_account(*loop.account()))
     measured_ms, budget_ms = 1e3 * best.measured_s, 1e3 * best.budget_s
     return f"{milliseconds(measured_ms)} of {milliseconds(budget_ms)} allowed, in {len(rounds)} rounds"
 
@@ -80,11 +99,7 @@ def _write_search(
     folder: Path, prunable: Prunable, rounds: Sequence[closed_loop.Round], best: closed_loop.Round
 ) -> None:
     prunable.plan(best.widths).save(folder / PLAN.name)
-    found = [
-        Round(1e3 * one.predicted_s, 1e3 * one.measured_s, 1e3 * one.budget_s, one.loss, one.loss_bound)
-        for one in rounds
-    ]
-    write_records(folder / ROUNDS.name, found)
+    write_records(folder / ROUNDS.name, map(report_round, rounds))
     frozen = [FrozenChannels(one.name, f"{one.reason} (at {one.place})") for one in prunable.graph.frozen]
     write_records(folder / FROZEN.name, frozen)
     widths = [Width(name, full, best.widths.get(name, full)) for name, full in prunable.full_widths.items()]
@@ -100,8 +115,13 @@ def write_benchmark(settings: RunSettings, context: StageContext) -> str:
     write_json(context.out / OTHER_COMPARISONS.name, others)
     task = open_task(settings, context)
     dense, pruned = (task.load(context.output_file(path)) for path in (DENSE_MODEL, FINETUNED_MODEL))
-    nodes = [profile_nodes(path, settings.profile).nodes for path in (dense_onnx, onnx)]
-    write_records(context.out / LAYERS.name, LayerNames(dense).layer_times(*nodes))
+    profiles = [profile_nodes(path, settings.profile) for path in (dense_onnx, onnx)]
+    names = LayerNames(dense)
+    write_records(context.out / LAYERS.name, names.layer_times(*(profile.nodes for profile in profiles)))
+    explanation = explain_comparison(
+        (dense_onnx, onnx), (profiles[0], profiles[1]), comparison, names, settings.profile, MeasurementStore()
+    )
+    write_value(context.out / EXPLANATION.name, explanation)
     counts = [count(model, task.example_inputs()) for model in (dense, pruned)]
     write_records(context.out / COUNTS.name, counts)
     interval = f"[{comparison.low:.2f}, {comparison.high:.2f}]"
@@ -125,6 +145,30 @@ def _further_budgets(
         budget = closed_loop.Budget.of(latency_ms=asked.latency_ms, speedup=asked.speedup)
         found.append(closed_loop.OtherDevice(other, samples, budget))
     return tuple(found)
+
+
+def write_alternatives(settings: RunSettings, context: StageContext) -> str:
+    """Measure what could be deployed instead, if the recipe asks for it; what was pruned is the first of them."""
+    found: tuple[Alternative, ...] = ()
+    if settings.recipe.alternatives:
+        task, dense_onnx = open_task(settings, context), context.output_file(DENSE_ONNX)
+        dense = task.load(context.output_file(DENSE_MODEL))
+        wanted = settings.recipe.budget
+        budget = closed_loop.Budget.of(latency_ms=wanted.latency_ms, speedup=wanted.speedup)
+        candidates = [
+            *lower_resolutions(task, dense),
+            *smaller_networks(task),
+            *int8_versions(dense_onnx, task.calibration_inputs(INT8_IMAGES), lambda file: task.evaluate(file).value),
+        ]
+        compared = Comparison.from_dict(json.loads(context.output_file(COMPARISON).read_text(encoding="utf-8")))
+        score = read_records(context.output("export") / METRICS, MetricStep)[-1].value
+        note = f"finetuned for {settings.recipe.finetune.epochs} epochs"
+        found = (
+            as_alternative("pruned", "pruned", compared, budget, score, note),
+            *measure_alternatives(candidates, dense_onnx, settings.profile, budget, context.work, context.progress),
+        )
+    write_records(context.out / ALTERNATIVES.name, found)
+    return f"{len(found)} measured, {sum(one.met for one in found)} meet the budget" if found else "not asked for"
 
 
 def _open_device(settings: RunSettings, context: StageContext) -> tuple[Prunable, Device]:

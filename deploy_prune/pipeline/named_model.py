@@ -95,6 +95,17 @@ def _build_torchvision(name: str, image_size: int) -> NamedModel:
     return NamedModel(module, image)
 
 
+def library_models(library: str) -> tuple[str, ...]:
+    """Names that a library lists; none for one that lists none, or is not installed."""
+    if library not in ("timm", "torchvision"):
+        return ()
+    try:
+        found = _library(library)
+    except MissingDependencyError:
+        return ()
+    return tuple(found.list_models() if library == "timm" else found.models.list_models())
+
+
 def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)

@@ -7,9 +7,12 @@ from typing import Any
 
 from deploy_prune.count import Count
 from deploy_prune.pipeline.handover import (
+    ACCOUNT,
+    ALTERNATIVES,
     COMPARISON,
     COUNTS,
     DENSE_ONNX,
+    EXPLANATION,
     FINETUNED_MODEL,
     FROZEN,
     LAYERS,
@@ -22,12 +25,16 @@ from deploy_prune.pipeline.handover import (
     SIZES,
     WIDTHS,
     read_records,
+    read_value,
 )
 from deploy_prune.pipeline.modelling import pruned_onnx
 from deploy_prune.pipeline.recipe import AlsoRecipe, BudgetRecipe
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pipeline.summary import flatten_conditions, summarise_comparison, summarise_timing
+from deploy_prune.report.advice import advise
+from deploy_prune.report.alternatives import Alternative
+from deploy_prune.report.explanation import Account, Explanation
 from deploy_prune.report.page import write_page
 from deploy_prune.report.plots import draw_plots
 from deploy_prune.report.result import (
@@ -72,6 +79,9 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
     dense, pruned = _subjects(settings, context, comparison, steps)
     speedup, mac_reduction = summarise_comparison(comparison), dense.macs / pruned.macs
     parity = _read(context.output_file(PARITY))
+    budget = _judge_budget(settings.recipe.budget, comparison)
+    explanation = read_value(context.output_file(EXPLANATION), Explanation)
+    account = read_value(context.output_file(ACCOUNT), Account)
     return Result(
         schema=SCHEMA,
         model=recipe.model,
@@ -79,7 +89,7 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
         profile=ProfileName(settings.profile.name, settings.machine.fingerprint),
         conditions=flatten_conditions(comparison.candidate.conditions),
         disturbances=comparison.candidate.conditions.contention.reasons,
-        budget=_judge_budget(settings.recipe.budget, comparison),
+        budget=budget,
         dense=dense,
         pruned=pruned,
         speedup=speedup,
@@ -94,6 +104,10 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
         metric_steps=tuple(steps),
         parity=ParityCheck(parity["max_abs"], parity["mean_abs"], parity["inputs"]),
         limits=_judge_limits(settings, context),
+        explanation=explanation,
+        account=account,
+        advice=advise(budget.latency_ms, explanation, account.floor),
+        alternatives=read_records(context.output_file(ALTERNATIVES), Alternative),
     )
 
 

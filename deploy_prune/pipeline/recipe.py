@@ -140,6 +140,7 @@ class Recipe(_Section):
     search: SearchRecipe = SearchRecipe()
     finetune: FinetuneRecipe = FinetuneRecipe()
     export: ExportRecipe = ExportRecipe()
+    alternatives: bool = False  # whether other answers than pruning are measured at the same budget
     seed: int = 0
 
     @pydantic.model_validator(mode="after")

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from deploy_prune.pipeline.handover import REPORT
-from deploy_prune.pipeline.measuring import write_benchmark, write_plan, write_profile
+from deploy_prune.pipeline.measuring import write_alternatives, write_benchmark, write_plan, write_profile
 from deploy_prune.pipeline.modelling import (
     write_baseline,
     write_data,
@@ -33,10 +33,15 @@ _STAGES = {
     "finetune": (write_finetuned, ("finetune",), ("data", "train", "prune")),
     "export": (write_export, ("device", "export"), ("data", "search", "finetune")),
     "benchmark": (write_benchmark, ("device", "others"), ("data", "train", "baseline", "finetune", "export")),
+    "alternatives": (
+        write_alternatives,
+        ("model", "device", "budget", "alternatives"),
+        ("data", "train", "baseline", "export", "benchmark"),
+    ),
     "report": (
         write_report,
         ("model", "device", "others", "budget", "export"),
-        ("baseline", "search", "prune", "finetune", "export", "benchmark"),
+        ("baseline", "search", "prune", "finetune", "export", "benchmark", "alternatives"),
     ),
 }
 

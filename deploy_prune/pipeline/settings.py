@@ -102,6 +102,7 @@ class RunSettings:
             "search": [recipe.importance, recipe.search.model_dump()],
             "finetune": recipe.finetune.model_dump(),
             "export": [recipe.name, recipe.export.model_dump()],
+            "alternatives": recipe.alternatives,
         }
 
 

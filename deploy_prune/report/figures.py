@@ -1,5 +1,8 @@
 """Numbers as people read them, the same in the terminal, on the page and in the plots."""
 
+import math
+from collections.abc import Sequence
+
 
 def milliseconds(value_ms: float) -> str:
     """``5.43 ms``; three significant digits, no less than 0.01."""
@@ -39,3 +42,22 @@ def bounded(loss: float | None, bound: float | None) -> tuple[str, str, str]:
         return ("" if loss is None else f"{loss:.4g}", "", "")
     gap = 0.0 if loss == bound else (loss - bound) / max(abs(loss), 1e-300)
     return f"{loss:.4g}", f"{bound:.4g}", f"{100 * gap:.2f} %"
+
+
+def rounded_to_sum(values: Sequence[float], total: float, digits: int) -> tuple[list[float], float]:
+    """Values and total at ``digits`` decimals such that what is printed adds up exactly (largest remainders).
+
+    Each value is rounded down or up; ``total`` has to be the values' sum.
+    """
+    scale = 10**digits
+    floors = [math.floor(value * scale) for value in values]
+    whole = round(total * scale)
+    order = sorted(range(len(values)), key=lambda k: values[k] * scale - floors[k], reverse=True)
+    for k in order[: max(whole - sum(floors), 0)]:
+        floors[k] += 1
+    return [floor / scale for floor in floors], whole / scale
+
+
+def digits_of(total_ms: float) -> int:
+    """Decimals that show a total to four significant digits at least."""
+    return 4 if total_ms < 1 else 3 if total_ms < 10 else 2 if total_ms < 100 else 1

@@ -1,8 +1,8 @@
 """report.md: the table, the pictures, and everything needed to judge them."""
 
-from collections.abc import Iterable, Sequence
-
 from deploy_prune.report import figures
+from deploy_prune.report.explained import explained_sections
+from deploy_prune.report.markdown import table
 from deploy_prune.report.plots import PLOTS
 from deploy_prune.report.result import Result
 from deploy_prune.report.table import result_rows, summary_lines
@@ -17,17 +17,21 @@ def write_page(result: Result) -> str:
         "## Predicted and measured",
         "Every plan that the closed loop tried, in order. No widths within the budgets, as predicted in that round, "
         "are priced below the bound.",
-        _table(("round", "predicted", "measured", "allowed", "loss", "bound", "gap"), _round_rows(result)),
+        table(
+            ("round", "predicted", "± std", "measured", "inside 95 %", "allowed", "loss", "bound", "gap"),
+            _round_rows(result),
+        ),
+        *explained_sections(result),
         "## What it cost",
-        _table(("after", "of", "metric", "value"), _metric_rows(result)),
+        table(("after", "of", "metric", "value"), _metric_rows(result)),
         f"The pruned ONNX file and the PyTorch module differ by at most {result.parity.max_abs:.2g} "
         f"(mean {result.parity.mean_abs:.2g}) in any output on {result.parity.images} real images.",
         "## What could not be pruned",
-        _table(("channels", "reason"), [(frozen.name, frozen.reason) for frozen in result.frozen]),
+        table(("channels", "reason"), [(frozen.name, frozen.reason) for frozen in result.frozen]),
         "## Conditions",
-        _table(("condition", "value"), [(key, _shown(value)) for key, value in result.conditions.items()]),
+        table(("condition", "value"), [(key, _shown(value)) for key, value in result.conditions.items()]),
         "## Files",
-        _table(("kind", "path", "sha256"), [(a.kind, a.path, a.sha256) for a in result.artifacts]),
+        table(("kind", "path", "sha256"), [(a.kind, a.path, a.sha256) for a in result.artifacts]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -35,14 +39,18 @@ def write_page(result: Result) -> str:
 def result_markdown(result: Result) -> str:
     """The result's table and its sentences as Markdown."""
     rows = [(row.what, row.dense, row.pruned, row.change) for row in result_rows(result)]
-    return _table(("", "dense", "pruned", "change"), rows) + "\n\n" + "  \n".join(summary_lines(result))
+    return table(("", "dense", "pruned", "change"), rows) + "\n\n" + "  \n".join(summary_lines(result))
 
 
 def _round_rows(result: Result) -> list[tuple[str, ...]]:
     return [
         (
             str(number),
-            *map(figures.milliseconds, (one.predicted_ms, one.measured_ms, one.budget_ms)),
+            figures.milliseconds(one.predicted_ms),
+            "not recorded" if one.predicted_std_ms is None else figures.milliseconds(one.predicted_std_ms),
+            figures.milliseconds(one.measured_ms),
+            {True: "yes", False: "no", None: "not recorded"}[one.inside],
+            figures.milliseconds(one.budget_ms),
             *figures.bounded(one.loss, one.loss_bound),
         )
         for number, one in enumerate(result.rounds, start=1)
@@ -58,8 +66,3 @@ def _shown(condition: object) -> str:
     if condition is None:
         return "not told by this machine"
     return f"{condition:.3g}" if isinstance(condition, float) else str(condition)
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

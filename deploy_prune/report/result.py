@@ -8,6 +8,9 @@ from typing import Any, Final, Literal
 import pydantic
 
 from deploy_prune.errors import InputError
+from deploy_prune.report.advice import Advice
+from deploy_prune.report.alternatives import Alternative
+from deploy_prune.report.explanation import Account, Explanation
 
 SCHEMA: Final = 1  # raised whenever a key of report.json changes its name or meaning
 
@@ -79,13 +82,17 @@ class Speedup:
 class Round:
     """One plan of the closed loop: what the latency model said, what the device said, and what was allowed.
 
-    All three are at the speed that the device had during the search; the final comparison is made afresh. ``loss`` is
-    what the plan was priced at; no widths of this round's programme cost less than ``loss_bound`` (None: not known).
+    All are at the speed that the device had during the search; the final comparison is made afresh. ``loss`` is what
+    the plan was priced at; no widths of this round's programme cost less than ``loss_bound`` (None: not known).
+    ``predicted_std_ms`` is the prediction's own doubt, ``inside`` whether the measured value lies in its 95 % interval;
+    None where a run did not record them.
     """
 
     predicted_ms: float
     measured_ms: float
     budget_ms: float
+    predicted_std_ms: float | None = None
+    inside: bool | None = None
     loss: float | None = None
     loss_bound: float | None = None
 
@@ -168,7 +175,8 @@ class Result:
 
     ``speed_efficiency`` is ``speedup.value / mac_reduction``: the share of the saved arithmetic that became
     saved time. ``metric_loss`` is the dense ONNX file's metric minus the pruned one's. ``disturbances`` says
-    what else the machine did during the final comparison.
+    what else the machine did during the final comparison. ``explanation``, ``account`` and ``advice`` say why the
+    model is as fast as it is, ``alternatives`` what else was measured at this budget, where that was asked for.
     """
 
     schema: Literal[1]
@@ -192,6 +200,10 @@ class Result:
     metric_steps: tuple[MetricStep, ...]
     parity: ParityCheck
     limits: tuple[LimitOutcome, ...] = ()
+    explanation: Explanation | None = None
+    account: Account | None = None
+    advice: tuple[Advice, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def all_kept(self) -> bool:

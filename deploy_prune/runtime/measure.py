@@ -59,6 +59,7 @@ def compare(
     *,
     rounds: int | None = None,
     null_test: bool = False,
+    across_inputs: bool = False,
 ) -> Comparison:
     """Time two models by short turns (A B B A), so that whatever the machine does meets both alike.
 
@@ -71,6 +72,8 @@ def compare(
         rounds: how many A B B A rounds in each of the profile's ``pairs`` of fresh workers; by default until the
             interval of the speed-up should be as narrow as its ``ci_width``, or to its time limit.
         null_test: compare the baseline with itself first, to know the noise floor; doubles the time.
+        across_inputs: let the models take inputs of different sizes, where that is the question: a lower resolution
+            as another way to the same latency.
 
     Raises:
         InputError: unlike conditions, such as input sizes; and as ``Runner`` does.
@@ -80,7 +83,7 @@ def compare(
     if null_test:
         null = compare(baseline, baseline, profile, rounds=rounds)
         noise = max(null.high, 1 / null.low) - 1
-    taken = take_rounds(Path(baseline), Path(candidate), profile, rounds)
+    taken = take_rounds(Path(baseline), Path(candidate), profile, rounds, across_inputs=across_inputs)
     speedup, low, high = estimate_ratio(taken.pairs)
     return Comparison(
         pairs=taken.pairs,

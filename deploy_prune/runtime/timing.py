@@ -156,13 +156,13 @@ def median_interval(samples: Sequence[float]) -> tuple[float, float]:
     return float(ordered[k - 1]), float(ordered[n - k])
 
 
-def require_alike(first: Conditions, second: Conditions) -> None:
-    """Refuse to compare timings of unlike conditions.
+def require_alike(first: Conditions, second: Conditions, *, but: str | None = None) -> None:
+    """Refuse to compare timings of unlike conditions; ``but`` names a field that may differ.
 
     Raises:
         InputError: names every differing field with both values.
     """
-    differences = first.differences(second)
+    differences = {name: pair for name, pair in first.differences(second).items() if name != but}
     if differences:
         listed = ", ".join(f"{name} ({a} and {b})" for name, (a, b) in differences.items())
         raise InputError(

@@ -58,7 +58,9 @@ class _Pair:
         return _Pair(ratios, self.runs[::-1], self.contention, self.conditions[::-1])
 
 
-def take_rounds(baseline: Path, candidate: Path, profile: HardwareProfile, rounds: int | None) -> Rounds:
+def take_rounds(
+    baseline: Path, candidate: Path, profile: HardwareProfile, rounds: int | None, *, across_inputs: bool = False
+) -> Rounds:
     """Rounds of turns in as many pairs of fresh workers as the profile says.
 
     Args:
@@ -67,14 +69,15 @@ def take_rounds(baseline: Path, candidate: Path, profile: HardwareProfile, round
         profile: conditions and limits.
         rounds: how many per pair; None: until each pair's part in the interval of the ratio is as narrow as
             ``ci_width`` asks, or to its part of ``max_s``.
+        across_inputs: whether the models may take inputs of different sizes.
     """
     limits = profile.measuring
     pairs = []
     for number in range(limits.pairs):
         if number % 2 == 0:
-            pairs.append(_take_pair(baseline, candidate, profile, rounds))
+            pairs.append(_take_pair(baseline, candidate, profile, rounds, across_inputs))
         else:
-            pairs.append(_take_pair(candidate, baseline, profile, rounds).swapped())
+            pairs.append(_take_pair(candidate, baseline, profile, rounds, across_inputs).swapped())
     ratios = tuple(pair.ratios for pair in pairs)
     stop_reason = "rounds" if rounds is not None else _stop_reason(ratios, limits)
     contention = contention_over([pair.contention for pair in pairs])
@@ -108,11 +111,11 @@ def is_narrow(ratios: Sequence[float], width: float) -> bool:
     return len(ratios) >= MIN_PAIR_ROUNDS and high - low <= width * low
 
 
-def _take_pair(first: Path, second: Path, profile: HardwareProfile, rounds: int | None) -> _Pair:
+def _take_pair(first: Path, second: Path, profile: HardwareProfile, rounds: int | None, across_inputs: bool) -> _Pair:
     """Rounds with one pair of fresh workers, the first model's started before the second's."""
     limits = profile.measuring
     with Runner(first, profile) as a, Runner(second, profile) as b:
-        require_alike(a.conditions(), b.conditions())
+        require_alike(a.conditions(), b.conditions(), but="inputs" if across_inputs else None)
         turn_runs = prepare_turns(a, b)
         before, start = [a.state(), b.state()], time.monotonic()
         ratios: list[float] = []

@@ -17,7 +17,7 @@ class RecordKey:
     """What a measurement is of.
 
     Attributes:
-        kind: ``variant``, ``comparison``, ``sizes``, ``timing`` or ``step``.
+        kind: ``variant``, ``comparison``, ``sizes``, ``timing``, ``step`` or ``roofs``.
         machine: fingerprint of the device.
         engine: the engine with its version.
         conditions: all else that a latency depends on, as canonical JSON (threads, precision, limits …).

@@ -10,7 +10,9 @@ Two things make a run that was killed end with the weights of one that was not:
 A *trainer* here is one of Ultralytics; only its public attributes are used, so this file does not import it.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import random
 from collections.abc import Mapping
@@ -122,3 +124,19 @@ def _replay_criterion(model: Any, epochs: int) -> None:
     if hasattr(model.criterion, "update"):
         for _ in range(epochs):
             model.criterion.update()
+
+
+class KeepsToItself:
+    """Mixin for runs whose state and result :class:`TrainingState` keeps, in full precision."""
+
+    def build_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the data set without the bar of filling the cache, which obeys no setting."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            return super().build_dataset(*args, **kwargs)  # type: ignore[misc]
+
+    def save_model(self) -> bool:
+        """Write no FP16 checkpoint."""
+        return False
+
+    def final_eval(self) -> None:
+        """Do not validate such a checkpoint."""

@@ -1,6 +1,8 @@
 """The one interface that the pipeline knows of a task; each adapter in this folder fills it."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +39,12 @@ class Task(Protocol):
 
     def example_inputs(self) -> Tensor:
         """Return one input of shape (1, 3, H, W), as the tracer and the exporter need it."""
+
+    def at_share(self, share: float) -> Task | None:
+        """Return the task at an input of about this share of its side; None where there is no such smaller input."""
+
+    def smaller(self) -> Mapping[str, Callable[[], nn.Module]]:
+        """Return smaller networks of the family by name, largest first, each as a function that builds it untrained."""
 
     def kept_output(self, output: Any) -> Any:
         """Return the part of a raw output that must keep its shape; the rest may lose channels."""

@@ -1,11 +1,10 @@
 """YOLO networks, trained and judged by Ultralytics (an optional package under AGPL-3.0)."""
 
-import contextlib
-import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from deploy_prune.export.onnx import set_metadata
 from deploy_prune.tasks import ultralytics_api as api
 from deploy_prune.tasks.epoch_bar import EpochBar
 from deploy_prune.tasks.kept_module import KeptModule, check_trainable, refuse_rebuild
-from deploy_prune.tasks.resume import TrainingState, run_key
+from deploy_prune.tasks.resume import KeepsToItself, TrainingState, run_key
 from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
 from deploy_prune.tasks.task import Metric
 
@@ -93,6 +92,21 @@ class UltralyticsTask:
         """Return noise in [0, 1] of shape (1, 3, H, W), the same every time."""
         generator = torch.Generator().manual_seed(self.seed)
         return torch.rand(1, 3, self.image_size, self.image_size, generator=generator)
+
+    def at_share(self, share: float) -> "UltralyticsTask | None":
+        """Return the task at the multiple of 32 pixels nearest to this share of the image size, if it is smaller."""
+        size = max(round(share * self.image_size / 32) * 32, 32)
+        return replace(self, image_size=size) if size < self.image_size else None
+
+    def smaller(self) -> dict[str, Callable[[], nn.Module]]:
+        """Return the architecture's smaller scales (YOLOv8s: YOLOv8n), each built untrained with the data's classes."""
+        data = api.read_data(self.data)
+        given: Any = self.load(Path(self.model)).yaml if self.model.endswith(".pt") else self.model
+
+        def build(name: str) -> nn.Module:
+            return self._describe(api.build_network(self.task, name, data["nc"], self.seed), data)
+
+        return {name: partial(build, name) for name in api.smaller_scales(given)}
 
     def kept_output(self, output: Any) -> Any:
         """Return the raw predictions of a head, without the feature maps that it passes on for their size alone.
@@ -236,7 +250,7 @@ class UltralyticsTask:
             state.write(trainer)
             bar.show(trainer.epoch + 1, f"{kind.score_name} {trainer.metrics[kind.score_key]:.3f}")
 
-        run = type("_Run", (_KeepsToItself, pruned_trainer(self.task)), {})
+        run = type("_Run", (KeepsToItself, pruned_trainer(self.task)), {})
         with api.quiet():
             try:
                 trainer = run(overrides=arguments)
@@ -282,19 +296,3 @@ class UltralyticsTask:
             "save": False,
             "verbose": False,
         }
-
-
-class _KeepsToItself:
-    """Mixin for runs whose state and result :class:`TrainingState` keeps, in full precision."""
-
-    def build_dataset(self, *args: Any, **kwargs: Any) -> Any:
-        """Build the data set without the bar of filling the cache, which obeys no setting."""
-        with contextlib.redirect_stdout(io.StringIO()):
-            return super().build_dataset(*args, **kwargs)  # type: ignore[misc]
-
-    def save_model(self) -> bool:
-        """Write no FP16 checkpoint."""
-        return False
-
-    def final_eval(self) -> None:
-        """Do not validate such a checkpoint."""

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,6 +113,26 @@ def build_network(task: str, config: str, classes: int, seed: int) -> Any:
             return model_class(config, nc=classes, verbose=False)
         except FileNotFoundError as error:
             raise InputError(f"there is no YOLO architecture {config!r}; try 'yolov8n.yaml'") from error
+
+
+def smaller_scales(config: str | Mapping[str, Any]) -> tuple[str, ...]:
+    """Return names of an architecture's smaller scales, largest first: ``yolov8m.yaml`` has s and n.
+
+    Args:
+        config: its name, or the ``yaml`` of a network. One without scales, or that was pruned, has none.
+    """
+    with quiet():
+        from ultralytics.nn.tasks import yaml_model_load
+
+        known = yaml_model_load(config) if isinstance(config, str) else config
+    scales, own = known.get("scales") or {}, known.get("scale")
+    if own not in scales:
+        return ()
+    path = Path(known["yaml_file"])
+    # a scale's depth, width and most channels; the letter stands behind the version, as in yolov8s-seg.yaml
+    order = sorted((s for s in scales if scales[s] < scales[own]), key=lambda s: scales[s], reverse=True)
+    stem = re.sub(rf"(\d+){own}(?![a-z])", r"\1", path.stem)
+    return tuple(re.sub(r"^(.*?\d+)(?=$|-)", rf"\g<1>{scale}", stem) + path.suffix for scale in order)
 
 
 def load_network(path: Path) -> Any:

@@ -56,6 +56,9 @@ def test_a_speed_up_is_reached_and_proved(store):
     assert isinstance(result.dense, Timing) and isinstance(result.pruned, Timing)
     chosen = [r for r in result.rounds if r.widths == {n: result.plan.widths[n] for n in r.widths}]
     assert chosen and chosen[0].share <= 1 and all(r.predicted_s > 0 for r in result.rounds)
+    assert all(r.predicted_std_s > 0 for r in result.rounds)
+    assert result.floor.total_s == pytest.approx(result.floor.narrowest_s + result.floor.fixed_s)
+    assert result.floor.narrowest_s > 0 and 0 < result.floor.total_s < result.floor.dense_s
 
 
 def test_what_was_measured_is_not_measured_again(store):
@@ -70,7 +73,8 @@ def test_what_was_measured_is_not_measured_again(store):
 
 def test_an_unreachable_budget_says_what_is_reachable(store):
     message = (
-        r"the budget of 0\.001 ms is unreachable: the fastest plan is predicted to take \d+\.\d+ ms, .* times as fast"
+        r"the budget of 0\.001 ms is unreachable: the fastest plan is predicted to take \d+\.\d+ ms "
+        r"\(nodes at their narrowest widths .*overhead -?\d+\.\d+\), .* times as fast"
     )
     with pytest.raises(UnreachableBudgetError, match=message) as caught:
         deploy_prune.prune_to_latency(network(), INPUTS, profile=QUICK, latency_ms=0.001, store=store)

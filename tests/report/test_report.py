@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from report.explanation import ACCOUNT, EXPLANATION, FLOOR
 from rich.console import Console
 
 from deploy_prune.errors import InputError
+from deploy_prune.report.advice import advise
+from deploy_prune.report.alternatives import Alternative
 from deploy_prune.report.page import write_page
 from deploy_prune.report.plots import PLOTS, draw_plots
 from deploy_prune.report.result import (
@@ -46,13 +49,17 @@ RESULT = Result(
     mac_reduction=4.0,
     speed_efficiency=0.52,
     metric_loss=0.02,
-    rounds=(Round(5.2, 4.7, 5.0), Round(4.9, 4.8, 5.0, 0.25, 0.24)),
+    rounds=(Round(5.2, 4.7, 5.0, 0.1, False), Round(4.9, 4.8, 5.0, 0.2, True, 0.25, 0.24)),
     artifacts=(Artifact("onnx", "export/net.onnx", "ab" * 32),),
     frozen=(FrozenChannels("head", "reaches the model's output | at Conv"),),
     widths=tuple(Width(f"block.{i}.conv", 64, 16 + 8 * (i % 6)) for i in range(30)),
     layers=tuple(LayerTime(f"block.{i}.conv", 0.2 + 0.01 * i, 0.1 + 0.004 * i) for i in range(30)),
     metric_steps=(MetricStep("baseline", "pytorch", "mAP", 0.6), MetricStep("export", "onnx", "mAP", 0.58)),
     parity=ParityCheck(1e-5, 1e-7, 8),
+    explanation=EXPLANATION,
+    account=ACCOUNT,
+    advice=advise(5.0, EXPLANATION, FLOOR),
+    alternatives=(Alternative("dense, INT8 static", "int8", 4.0, 2.5, 2.4, 2.6, True, 0.6, "64 of 90 nodes in INT8"),),
 )  # fmt: skip
 
 LATENCY = {"median", "p90", "p99", "iqr", "n"}
@@ -157,11 +164,36 @@ def test_the_page_shows_every_picture_round_reason_and_file():
     page = write_page(RESULT)
     for text in (
         *PLOTS,
-        "| 2 | 4.90 ms | 4.80 ms | 5.00 ms |",
+        "| 2 | 4.90 ms | 0.20 ms | 4.80 ms | yes | 5.00 ms |",
         "reaches the model's output \\| at Conv",
         "ab" * 32,
     ):
         assert text in page
+
+
+def test_the_page_says_why_and_what_else():
+    page = write_page(RESULT)
+    for text in (
+        "took 7.30 ms and take 2.92 ms, 2.50 times faster",
+        "| block.19 | 0.390 → 0.100 |",
+        "No widths are predicted to take less than 3.500 ms",
+        "(the floor is above 60% of the budget: 70%)",
+        "| dense, INT8 static | 4.00 ms | 2.50× | 2.40 to 2.60 | met | 0.6000 | 64 of 90 nodes in INT8 |",
+        "Best at this budget: dense, INT8 static, 0.6000 at 4.00 ms.",
+        "Of 2 measured plans 1 lay inside the prediction's 95 % interval; the largest error was 10.6%.",
+        "| Conv | 3.0% |",
+        "Nodes whose sizes follow one nearly: a, b.",
+    ):
+        assert text in page
+
+
+def test_a_report_without_explanation_has_none_of_its_sections(tmp_path):
+    content = json.loads(RESULT.to_json())
+    for key in ("explanation", "account", "advice", "alternatives"):
+        del content[key]
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    page = write_page(read_result(tmp_path / "report.json"))
+    assert "Why the speed-up" not in page and "Alternatives" not in page and "latency model" not in page
 
 
 def test_the_terminal_table_prints_every_row():

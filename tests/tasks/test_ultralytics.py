@@ -267,3 +267,18 @@ def test_files_that_are_no_yolo_network(task, narrow, tmp_path, damage):
     with pytest.raises(InputError, match=r"a.pt is not a YOLO .pt file that Ultralytics can load") as caught:
         task.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_task_at_a_lower_resolution_keeps_to_multiples_of_32(data):
+    task = UltralyticsTask(data, image_size=160)
+    assert [task.at_share(share).image_size for share in (0.75, 0.5, 0.1)] == [128, 64, 32]
+    assert task.at_share(0.95) is None and UltralyticsTask(data, image_size=32).at_share(0.5) is None
+
+
+def test_smaller_scales_of_an_architecture_are_built_untrained(data):
+    assert UltralyticsTask(data, model="yolov8n.yaml").smaller() == {}
+    smaller = UltralyticsTask(data, model="yolov8m.yaml", image_size=64).smaller()
+    assert list(smaller) == ["yolov8s.yaml", "yolov8n.yaml"]
+    network = smaller["yolov8n.yaml"]()
+    assert sum(p.numel() for p in network.parameters()) < 4e6 and network.task == "detect"
+    assert list(UltralyticsTask(data, task="segment", model="yolov8s-seg.yaml").smaller()) == ["yolov8n-seg.yaml"]
