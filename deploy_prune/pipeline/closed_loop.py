@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from rich.progress import Progress
 
-from deploy_prune.errors import InputError, UnreachableBudgetError
+from deploy_prune.errors import UnreachableBudgetError
 from deploy_prune.latency.model import LatencyModel
 from deploy_prune.latency.sample import VariantSample
 from deploy_prune.pipeline.device import Device
-from deploy_prune.search.menu import Menu
+from deploy_prune.pipeline.latency_budget import Budget
+from deploy_prune.pipeline.phases import MEASURING, PROFILING, SOLVING, PhaseClock
+from deploy_prune.search.menu import Menu, prefer_widths
 from deploy_prune.search.prunable import Prunable
 from deploy_prune.search.solver import fastest, solve
 
@@ -20,36 +24,15 @@ AIM = 0.97
 """Share of the budget to aim at: a fresh measurement on a busy machine must not exceed it (design: [0.95, 1.00])."""
 WINDOW = (0.95, 0.985)
 """Shares of the budget at which the loop is content."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Budget:
-    """A latency in seconds, or a speed-up over the dense model; exactly one is set."""
-
-    latency_s: float | None = None
-    speedup: float | None = None
-
-    @classmethod
-    def of(cls, *, latency_ms: float | None, speedup: float | None) -> Budget:
-        """Check a budget as a person gives it.
-
-        Raises:
-            InputError: both or none are given, or a value that is no budget.
-        """
-        if (latency_ms is None) == (speedup is None):
-            raise InputError(f"got latency_ms={latency_ms} and speedup={speedup}; give exactly one of them")
-        if latency_ms is not None and not latency_ms > 0:
-            raise InputError(f"latency_ms is {latency_ms}; give a latency above 0 ms")
-        if speedup is not None and not speedup > 1:
-            raise InputError(f"speedup is {speedup}; give a factor above 1, such as 2")
-        return cls(None if latency_ms is None else latency_ms / 1e3, speedup)
-
-    def in_seconds(self, dense_s: float) -> float:
-        """The latency allowed when the dense model takes ``dense_s``."""
-        if self.latency_s is not None:
-            return self.latency_s
-        assert self.speedup is not None
-        return dense_s / self.speedup
+LEAST = 0.93
+"""Below this share a plan is worth less than one that measures between the window's end and the budget."""
+CHANGE_COST = 0.02
+"""Share of a plan's loss that changing all of its groups would cost extra in the next round: between plans of nearly
+the same loss it decides for the one that resembles what was measured."""
+NEAR = 0.08
+"""Plans whose latencies differ by no more than this share correct the latency model together."""
+AIMS = (0.98, 0.96, 0.985, 0.95)
+"""Shares to aim at next, within the window, where the solver gives a plan that was measured before."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +40,13 @@ class Round:
     """One plan of the loop: its widths, what the latency model said of it and what the device said, in seconds.
 
     ``measured_s`` is the dense model's latency divided by the paired speed-up, so that rounds compare although the
-    machine drifts. ``loss`` is the menu's.
+    machine drifts, ``upper_s`` the upper end of its 95 % interval. ``loss`` is the menu's.
     """
 
     widths: Mapping[str, int]
     predicted_s: float
     measured_s: float
+    upper_s: float
     budget_s: float
     loss: float
 
@@ -70,6 +54,20 @@ class Round:
     def share(self) -> float:
         """Measured latency as a share of the budget."""
         return self.measured_s / self.budget_s
+
+    @property
+    def fits(self) -> bool:
+        """Whether the share lies within :data:`WINDOW`, or above it and below 1 beyond the doubt of its measurement."""
+        return WINDOW[0] <= self.share and (self.share <= WINDOW[1] or self.upper_s <= self.budget_s)
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """All rounds of a search, and the one of least loss that keeps the budget; ``note`` says why it is not closer."""
+
+    rounds: tuple[Round, ...]
+    best: Round
+    note: str = ""
 
 
 @dataclasses.dataclass(eq=False)
@@ -81,72 +79,116 @@ class Loop:
         device: where plans are measured, in turns with the dense model.
         menu: widths and their losses.
         samples: profiled variants, the dense one first.
+        measured: every round so far, of all budgets.
+        clock: where the time goes.
     """
 
     prunable: Prunable
     device: Device
     menu: Menu
     samples: list[VariantSample]
+    measured: list[Round] = dataclasses.field(default_factory=list)
+    clock: PhaseClock = dataclasses.field(default_factory=PhaseClock)
 
-    def search(self, budget: Budget, progress: Progress | None = None) -> tuple[tuple[Round, ...], Round]:
-        """All rounds, and the one of least loss that keeps the budget.
+    def search(self, budget: Budget, progress: Progress | None = None) -> Search:
+        """Plans until one measures within :data:`WINDOW` of the budget, and the one of least loss that keeps it.
 
         Raises:
             UnreachableBudgetError: even the fastest widths are predicted, or were measured, above the budget.
         """
-        full = self.prunable.full_widths
-        dense_s = self.device.dense_s
-        budget_s = budget.in_seconds(dense_s)
-        bar = progress.add_task("search widths", total=MAX_ROUNDS) if progress else None
+        budget_s = budget.in_seconds(self.device.dense_s)
+        bar = progress.add_task(f"search {budget.name}", total=MAX_ROUNDS) if progress else None
         rounds: list[Round] = []
-        aim = AIM
+        note = f"no plan lay within {WINDOW[0]:.0%} and {WINDOW[1]:.1%} of the budget in {MAX_ROUNDS} rounds"
         while len(rounds) < MAX_ROUNDS:
-            model = LatencyModel.fit(self.samples, full, self.prunable.branches)
-            # What the model gets wrong about the dense network it gets wrong about all: only ratios count.
-            unit = dense_s / model.predict(full).total_s
-            widths = self._solve(model, aim * budget_s / unit, budget_s, unit)
-            if any(r.widths == widths for r in rounds):
+            with self.clock.phase(SOLVING):
+                proposed = self._propose(budget_s, rounds)
+            if proposed is None:
+                note = "the menu is too coarse: every plan that should come closer to the budget was measured already"
                 break
-            measured_s = dense_s / self.device.compare_widths(self.prunable, widths).speedup
-            predicted_s = unit * model.predict(widths).total_s
-            rounds.append(Round(widths, predicted_s, measured_s, budget_s, self.menu.loss_at(widths)))
+            rounds.append(self._measure(*proposed, budget_s))
             if progress and bar is not None:
-                progress.advance(bar)
-            if WINDOW[0] <= rounds[-1].share <= WINDOW[1]:
+                said = f"search {budget.name}: round {len(rounds)} took {rounds[-1].share:.1%} of the budget"
+                progress.update(bar, advance=1, description=said)
+            if rounds[-1].fits:
+                note = ""
                 break
-            self.samples.append(self.device.profile_widths(self.prunable, widths))
-            aim = self._next_aim(rounds, unit)
-        kept = [r for r in rounds if r.share <= WINDOW[1]] or [r for r in rounds if r.share <= 1]
-        if not kept:
-            best_s = min(r.measured_s for r in rounds)
-            raise UnreachableBudgetError(
-                f"no plan kept the budget of {budget_s * 1e3:.3f} ms in {len(rounds)} rounds; the fastest measured "
-                f"takes {best_s * 1e3:.3f} ms: allow at least that",
-                best_s,
-            )
-        return tuple(rounds), max(kept, key=lambda r: r.share)
+        return Search(tuple(rounds), _choose(rounds, budget_s), note)
 
-    def _next_aim(self, rounds: Sequence[Round], unit: float) -> float:
-        """The share to ask of the refitted model, by what it still gets wrong about the last plan."""
-        refitted = LatencyModel.fit(self.samples, self.prunable.full_widths, self.prunable.branches)
-        last = rounds[-1]
-        still_wrong = last.measured_s / (unit * refitted.predict(last.widths).total_s)
-        return AIM / min(max(still_wrong, 0.8), 1.25)
+    def recall(self, rounds: Sequence[Round]) -> None:
+        """Take over what an earlier search measured of its plans; the store still has it."""
+        self.measured += rounds
+        self.samples += [self.device.profile_widths(self.prunable, r.widths) for r in rounds if not r.fits]
 
-    def _solve(self, model: LatencyModel, target_s: float, budget_s: float, unit: float) -> dict[str, int]:
+    def _measure(self, widths: Mapping[str, int], predicted_s: float, budget_s: float) -> Round:
+        """One round; a plan that misses the window is profiled too, so that the latency model learns from it."""
+        with self.clock.phase(MEASURING):
+            found = self.device.compare_widths(self.prunable, widths)
+        times_s = (self.device.dense_s / found.speedup, self.device.dense_s / found.low)
+        tried = Round(widths, predicted_s, *times_s, budget_s, self.menu.loss_at(widths))
+        if not tried.fits:
+            with self.clock.phase(PROFILING):
+                self.samples.append(self.device.profile_widths(self.prunable, widths))
+        self.measured.append(tried)
+        return tried
+
+    def _propose(self, budget_s: float, rounds: Sequence[Round]) -> tuple[Mapping[str, int], float] | None:
+        """A plan that this budget has not tried, and its predicted seconds; None where the solver knows no other.
+
+        What the model gets wrong about plans that were measured near the aim, for this budget or another one, it gets
+        wrong about the next plan, most nodes of which are the same: their ratio of measured to predicted corrects it.
+        """
+        full = self.prunable.full_widths
+        model = LatencyModel.fit(self.samples, full, self.prunable.branches)
+        # What the model gets wrong about the dense network it gets wrong about all: only ratios count.
+        unit = self.device.dense_s / model.predict(full).total_s
+        aim_s, menu = AIM * budget_s, self.menu
+        if self.measured:
+            ordered = sorted(self.measured, key=lambda r: abs(math.log(r.measured_s / aim_s)))
+            near = [r for r in ordered if abs(math.log(r.measured_s / aim_s)) < NEAR] or ordered[:1]
+            unit *= math.exp(fmean(math.log(r.measured_s / (unit * model.predict(r.widths).total_s)) for r in near))
+            menu = prefer_widths(menu, ordered[0].widths, CHANGE_COST)
+        tried = {tuple(r.widths.items()) for r in rounds}
+        for share in (AIM, *AIMS):
+            widths = self._solve(model, menu, share * budget_s / unit, budget_s, unit)
+            if tuple(widths.items()) not in tried:
+                return widths, unit * model.predict(widths).total_s
+        return None
+
+    def _solve(self, model: LatencyModel, menu: Menu, target_s: float, budget_s: float, unit: float) -> dict[str, int]:
         """Widths of least loss at ``target_s`` of the model's seconds; the error speaks of the user's budget."""
         tables = model.tables(self.menu.widths)
         try:
-            return solve(self.menu, tables, target_s).widths
+            return solve(menu, tables, target_s).widths
         except UnreachableBudgetError:
             quickest = fastest(tables, self.menu)
             reachable_s = unit * quickest.predicted_s
             if reachable_s <= budget_s:
                 return quickest.widths
-            dense_s = unit * model.predict(self.prunable.full_widths).total_s
             raise UnreachableBudgetError(
                 f"the budget of {budget_s * 1e3:.3f} ms is unreachable: the fastest plan is predicted to take "
-                f"{reachable_s * 1e3:.3f} ms, {dense_s / reachable_s:.2f} times as fast as dense "
+                f"{reachable_s * 1e3:.3f} ms, {self.device.dense_s / reachable_s:.2f} times as fast as dense "
                 f"({len(self.prunable.graph.frozen)} groups are frozen); ask for at least that, or for a smaller input",
                 reachable_s,
             ) from None
+
+
+def _choose(rounds: Sequence[Round], budget_s: float) -> Round:
+    """The round of least loss among those that fit, else among those safely below the budget, else among the rest.
+
+    Raises:
+        UnreachableBudgetError: no round is within the budget.
+    """
+    for kept in (
+        [r for r in rounds if r.fits],
+        [r for r in rounds if LEAST <= r.share <= WINDOW[1]],
+        [r for r in rounds if r.share <= 1],
+    ):
+        if kept:
+            return min(kept, key=lambda r: r.loss)
+    best_s = min(r.measured_s for r in rounds)
+    raise UnreachableBudgetError(
+        f"no plan kept the budget of {budget_s * 1e3:.3f} ms in {len(rounds)} rounds; the fastest measured "
+        f"takes {best_s * 1e3:.3f} ms: allow at least that",
+        best_s,
+    )

@@ -16,13 +16,16 @@ from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.importance import Importance
 from deploy_prune.latency.branches import branch_variants
 from deploy_prune.latency.sampling import sample_widths
-from deploy_prune.pipeline.closed_loop import Budget, Loop
+from deploy_prune.pipeline.closed_loop import Loop
 from deploy_prune.pipeline.device import Device, Export, profile_variants
 from deploy_prune.pipeline.device_step import find_step
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_result import LatencyResult
+from deploy_prune.pipeline.phases import ANALYSIS, MEASURING, PRICING, PROFILING, VERIFYING, WRITING, PhaseClock
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import verify
 from deploy_prune.runtime.measure import compare, measure
+from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.loss import divergence_menu, importance_menu
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.prunable import Prunable
@@ -56,6 +59,17 @@ class Subject:
     output_transform: Callable[[Any], Any] | None = None
     remove_branches: bool = False
 
+    def prunable(self) -> Prunable:
+        """The model analysed; ``InputError`` where nothing can be removed, ``ForwardError`` where it does not run."""
+        return Prunable.of(
+            self.model,
+            self.example_inputs,
+            importance=self.importance,
+            ignored_layers=self.ignored_layers,
+            output_transform=self.output_transform,
+            remove_branches=self.remove_branches,
+        )
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LatencySearch:
@@ -63,13 +77,13 @@ class LatencySearch:
 
     Attributes:
         subject: what is pruned.
+        dense: timing of the dense model; every latency is given at the speed of the machine during it.
         loop: the closed loop with everything measured so far.
-        folder: for ONNX files.
     """
 
     subject: Subject
+    dense: Timing
     loop: Loop
-    folder: Path
 
     @classmethod
     def of(
@@ -86,19 +100,26 @@ class LatencySearch:
             InputError: nothing can be removed, or the profile cannot be measured under.
             ForwardError, ExportError, MeasurementError: see their classes.
         """
-        prunable = Prunable.of(
-            subject.model,
-            subject.example_inputs,
-            importance=subject.importance,
-            ignored_layers=subject.ignored_layers,
-            output_transform=subject.output_transform,
-            remove_branches=subject.remove_branches,
-        )
         dense = subject.export(subject.model, folder / "dense.onnx")
-        device = Device(profile, subject.export, dense, measure(dense, profile).median_s, store, folder)
-        samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
-        menu = price_widths(prunable, device, subject.calibration, subject.output_transform, progress)
-        return cls(subject, Loop(prunable, device, menu, samples), folder)
+        timing = measure(dense, profile)
+        device = Device(profile, subject.export, dense, timing.median_s, store, folder)
+        return cls.on(device, timing, subject, progress)
+
+    @classmethod
+    def on(cls, device: Device, dense: Timing, subject: Subject, progress: Progress | None = None) -> LatencySearch:
+        """The same on a device that has timed the dense model already.
+
+        Raises:
+            InputError, ForwardError, ExportError, MeasurementError: see :meth:`of`.
+        """
+        clock = PhaseClock()
+        with clock.phase(ANALYSIS):
+            prunable = subject.prunable()
+        with clock.phase(PROFILING):
+            samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
+        with clock.phase(PRICING):
+            menu = price_widths(prunable, device, subject.calibration, subject.output_transform, progress)
+        return cls(subject, dense, Loop(prunable, device, menu, samples, clock=clock))
 
     def prune(self, budget: Budget, progress: Progress | None = None) -> LatencyResult:
         """The pruned model that keeps a budget, proved by the oracle and measured against the dense one.
@@ -108,24 +129,36 @@ class LatencySearch:
             VerificationError, MeasurementError: see their classes.
         """
         subject, loop = self.subject, self.loop
-        rounds, best = loop.search(budget, progress)
-        plan = loop.prunable.plan(best.widths)
-        pruned = apply_plan(subject.model, plan)
-        verification = verify(
-            subject.model, pruned, plan, subject.example_inputs, output_transform=subject.output_transform
-        )
-        onnx = subject.export(pruned, self.folder / "pruned.onnx")
+        found = loop.search(budget, progress)
+        with loop.clock.phase(VERIFYING):
+            plan = loop.prunable.plan(found.best.widths)
+            pruned = apply_plan(subject.model, plan)
+            verification = verify(
+                subject.model, pruned, plan, subject.example_inputs, output_transform=subject.output_transform
+            )
+            counts = [count(model, subject.example_inputs) for model in (subject.model, pruned)]
+        with loop.clock.phase(WRITING):
+            onnx = subject.export(pruned, self.onnx_file(budget))
+        with loop.clock.phase(MEASURING):
+            comparison = compare(loop.device.dense, onnx, loop.device.profile)
         return LatencyResult(
             model=pruned,
             plan=plan,
-            budget_s=best.budget_s,
-            rounds=rounds,
-            comparison=compare(loop.device.dense, onnx, loop.device.profile),
-            dense_count=count(subject.model, subject.example_inputs),
-            pruned_count=count(pruned, subject.example_inputs),
+            best=found.best,
+            rounds=found.rounds,
+            note=found.note,
+            comparison=comparison,
+            dense_count=counts[0],
+            pruned_count=counts[1],
+            full_widths=loop.prunable.full_widths,
             frozen=loop.prunable.graph.frozen,
             verification=verification,
+            spent=loop.clock.take(),
         )
+
+    def onnx_file(self, budget: Budget) -> Path:
+        """Where the pruned model of a budget lies once it was found."""
+        return self.loop.device.folder / f"{budget.name}.onnx"
 
 
 def design_variants(prunable: Prunable, device: Device, variants: int = VARIANTS) -> tuple[Mapping[str, int], ...]:

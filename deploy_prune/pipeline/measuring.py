@@ -1,7 +1,6 @@
 """The stages that measure and search: profile, search, benchmark."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from deploy_prune.count import count
@@ -22,6 +21,7 @@ from deploy_prune.pipeline.handover import (
     WIDTHS,
     write_records,
 )
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_search import design_variants, price_widths
 from deploy_prune.pipeline.layers import LayerNames
 from deploy_prune.pipeline.modelling import open_task, pruned_onnx
@@ -53,19 +53,19 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
     calibration = task.calibration_inputs(images) if images else None
     menu = price_widths(prunable, device, calibration, task.kept_output, context.progress)
     loop = closed_loop.Loop(prunable, device, menu, samples)
-    budget = closed_loop.Budget.of(latency_ms=recipe.budget.latency_ms, speedup=recipe.budget.speedup)
-    rounds, best = loop.search(budget, context.progress)
-    _write_search(context.out, prunable, rounds, best)
-    measured_ms, budget_ms = 1e3 * best.measured_s, 1e3 * best.budget_s
-    return f"{milliseconds(measured_ms)} of {milliseconds(budget_ms)} allowed, in {len(rounds)} rounds"
+    budget = Budget.of(latency_ms=recipe.budget.latency_ms, speedup=recipe.budget.speedup)
+    found = loop.search(budget, context.progress)
+    _write_search(context.out, prunable, found)
+    measured_ms, budget_ms = 1e3 * found.best.measured_s, 1e3 * found.best.budget_s
+    figure = f"{milliseconds(measured_ms)} of {milliseconds(budget_ms)} allowed, in {len(found.rounds)} rounds"
+    return f"{figure}; {found.note}" if found.note else figure
 
 
-def _write_search(
-    folder: Path, prunable: Prunable, rounds: Sequence[closed_loop.Round], best: closed_loop.Round
-) -> None:
+def _write_search(folder: Path, prunable: Prunable, found: closed_loop.Search) -> None:
+    best = found.best
     prunable.plan(best.widths).save(folder / PLAN.name)
-    found = [Round(1e3 * one.predicted_s, 1e3 * one.measured_s, 1e3 * one.budget_s) for one in rounds]
-    write_records(folder / ROUNDS.name, found)
+    rounds = [Round(1e3 * one.predicted_s, 1e3 * one.measured_s, 1e3 * one.budget_s) for one in found.rounds]
+    write_records(folder / ROUNDS.name, rounds)
     frozen = [FrozenChannels(one.name, f"{one.reason} (at {one.place})") for one in prunable.graph.frozen]
     write_records(folder / FROZEN.name, frozen)
     widths = [Width(name, full, best.widths.get(name, full)) for name, full in prunable.full_widths.items()]

@@ -16,17 +16,17 @@ def write_page(result: Result) -> str:
         *(f"![{title}]({name})" for name, (title, _) in PLOTS.items()),
         "## Predicted and measured",
         "Every plan that the closed loop tried, in order.",
-        _table(("round", "predicted", "measured", "allowed"), _round_rows(result)),
+        markdown_table(("round", "predicted", "measured", "allowed"), _round_rows(result)),
         "## What it cost",
-        _table(("after", "of", "metric", "value"), _metric_rows(result)),
+        markdown_table(("after", "of", "metric", "value"), _metric_rows(result)),
         f"The pruned ONNX file and the PyTorch module differ by at most {result.parity.max_abs:.2g} "
         f"(mean {result.parity.mean_abs:.2g}) in any output on {result.parity.images} real images.",
         "## What could not be pruned",
-        _table(("channels", "reason"), [(frozen.name, frozen.reason) for frozen in result.frozen]),
+        markdown_table(("channels", "reason"), [(frozen.name, frozen.reason) for frozen in result.frozen]),
         "## Conditions",
-        _table(("condition", "value"), [(key, _shown(value)) for key, value in result.conditions.items()]),
+        markdown_table(("condition", "value"), [(key, shown(value)) for key, value in result.conditions.items()]),
         "## Files",
-        _table(("kind", "path", "sha256"), [(a.kind, a.path, a.sha256) for a in result.artifacts]),
+        markdown_table(("kind", "path", "sha256"), [(a.kind, a.path, a.sha256) for a in result.artifacts]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -34,7 +34,7 @@ def write_page(result: Result) -> str:
 def result_markdown(result: Result) -> str:
     """The result's table and its sentences as Markdown."""
     rows = [(row.what, row.dense, row.pruned, row.change) for row in result_rows(result)]
-    return _table(("", "dense", "pruned", "change"), rows) + "\n\n" + "  \n".join(summary_lines(result))
+    return markdown_table(("", "dense", "pruned", "change"), rows) + "\n\n" + "  \n".join(summary_lines(result))
 
 
 def _round_rows(result: Result) -> list[tuple[str, ...]]:
@@ -49,12 +49,14 @@ def _metric_rows(result: Result) -> list[tuple[str, str, str, str]]:
     return [(step.stage, forms[step.form], step.name, f"{step.value:.4f}") for step in result.metric_steps]
 
 
-def _shown(condition: object) -> str:
+def shown(condition: object) -> str:
+    """A condition's value as text."""
     if condition is None:
         return "not told by this machine"
     return f"{condition:.3g}" if isinstance(condition, float) else str(condition)
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of text cells as Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -40,6 +40,26 @@ class Menu:
         return float(sum(self.loss[g][self.widths[g].index(widths[g])] for g in self.widths))
 
 
+def prefer_widths(menu: Menu, widths: Mapping[str, int], share: float) -> Menu:
+    """The menu on which every other width of a group costs a little more than that of ``widths``.
+
+    All changes together cost ``share`` of what ``widths`` lose; losses still count from the full width.
+    """
+    extra = share * abs(menu.loss_at(widths)) / len(menu.widths)
+
+    def changed(group: str, width: int) -> float:
+        return extra * (width != widths[group])
+
+    loss = {
+        group: tuple(
+            was + changed(group, width) - changed(group, choices[-1])
+            for width, was in zip(choices, menu.loss[group], strict=True)
+        )
+        for group, choices in menu.widths.items()
+    }
+    return Menu(menu.widths, loss, menu.branches)
+
+
 def _problem(widths: tuple[int, ...], loss: tuple[float, ...]) -> str:
     """What is wrong with one group's menu, and what was expected; empty if nothing."""
     if not widths:
