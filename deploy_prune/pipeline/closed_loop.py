@@ -31,8 +31,8 @@ CHANGE_COST = 0.02
 the same loss it decides for the one that resembles what was measured."""
 NEAR = 0.08
 """Plans whose latencies differ by no more than this share correct the latency model together."""
-AIMS = (0.98, 0.96, 0.985, 0.95)
-"""Shares to aim at next, within the window, where the solver gives a plan that was measured before."""
+STEP, ATTEMPTS = 0.005, 6
+"""Where the solver gives a plan that was measured before, it is asked for so much more or less, and so often."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +148,16 @@ class Loop:
             near = [r for r in ordered if abs(math.log(r.measured_s / aim_s)) < NEAR] or ordered[:1]
             unit *= math.exp(fmean(math.log(r.measured_s / (unit * model.predict(r.widths).total_s)) for r in near))
             menu = prefer_widths(menu, ordered[0].widths, CHANGE_COST)
-        tried = {tuple(r.widths.items()) for r in rounds}
-        for share in (AIM, *AIMS):
+        tried = {tuple(r.widths.items()): r for r in rounds}
+        share = AIM
+        for _ in range(ATTEMPTS):
             widths = self._solve(model, menu, share * budget_s / unit, budget_s, unit)
-            if tuple(widths.items()) not in tried:
-                return widths, unit * model.predict(widths).total_s
+            predicted_s = unit * model.predict(widths).total_s
+            known = tried.get(tuple(widths.items()))
+            if known is None:
+                return widths, predicted_s
+            unit *= known.measured_s / predicted_s  # now the plan that the solver insists on is predicted as it was
+            share += STEP if known.share < WINDOW[0] else -STEP
         return None
 
     def _solve(self, model: LatencyModel, menu: Menu, target_s: float, budget_s: float, unit: float) -> dict[str, int]:

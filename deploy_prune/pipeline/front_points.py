@@ -8,9 +8,9 @@ from deploy_prune.count import Count
 from deploy_prune.errors import UnreachableBudgetError
 from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_result import LatencyResult
-from deploy_prune.pipeline.summary import summarise_comparison, summarise_timing
+from deploy_prune.pipeline.summary import summarise_comparison, summarise_rounds, summarise_timing
 from deploy_prune.report.front import DensePoint, FrontPoint, PhaseTime, PrunedPoint
-from deploy_prune.report.result import Round, Width
+from deploy_prune.report.result import Result, Width
 from deploy_prune.runtime.timing import Timing
 
 
@@ -46,7 +46,7 @@ def describe_result(budget: Budget, result: LatencyResult, dense_s: float, onnx:
         mac_reduction=mac_reduction,
         speed_efficiency=comparison.speedup / mac_reduction,
         loss=best.loss,
-        rounds=tuple(Round(1e3 * r.predicted_s, 1e3 * r.measured_s, 1e3 * r.budget_s) for r in result.rounds),
+        rounds=summarise_rounds(result.rounds, best),
         widths=tuple(Width(name, full, widths[name]) for name, full in result.full_widths.items()),
     )
     budget_ms = 1e3 * budget.in_seconds(dense_s)
@@ -59,3 +59,27 @@ def describe_unreachable(
     """The point of a budget that no widths keep; arguments as in :func:`describe_result`."""
     budget_ms = 1e3 * budget.in_seconds(dense_s)
     return FrontPoint(budget.name, budget_ms, None, 1e3 * error.fastest_s, str(error), spent)
+
+
+def describe_run(budget: Budget, result: Result, dense_s: float, spent: tuple[PhaseTime, ...]) -> FrontPoint:
+    """The point of a whole run, with the finetuned network's metric; arguments as in :func:`describe_result`."""
+    dense_ms, speedup, pruned = 1e3 * dense_s, result.speedup, result.pruned
+    chosen = next(one for one in result.rounds if one.chosen)
+    point = PrunedPoint(
+        latency_ms=dense_ms / speedup.value,
+        low_ms=dense_ms / speedup.high,
+        high_ms=dense_ms / speedup.low,
+        predicted_ms=chosen.predicted_ms,
+        speedup=speedup,
+        samples=pruned.latency_ms,
+        macs=pruned.macs,
+        params=pruned.params,
+        size_bytes=pruned.size_bytes,
+        mac_reduction=result.mac_reduction,
+        speed_efficiency=result.speed_efficiency,
+        loss=result.metric_loss,
+        rounds=result.rounds,
+        widths=result.widths,
+        metric=pruned.metric,
+    )
+    return FrontPoint(budget.name, 1e3 * budget.in_seconds(dense_s), point, spent=spent, folder=budget.name)

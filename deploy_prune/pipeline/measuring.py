@@ -27,8 +27,9 @@ from deploy_prune.pipeline.layers import LayerNames
 from deploy_prune.pipeline.modelling import open_task, pruned_onnx
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
+from deploy_prune.pipeline.summary import summarise_rounds
 from deploy_prune.report.figures import milliseconds, ratio
-from deploy_prune.report.result import FrozenChannels, Round, Width
+from deploy_prune.report.result import FrozenChannels, Width
 from deploy_prune.runtime.measure import compare, profile_nodes
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.prunable import Prunable
@@ -64,8 +65,7 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
 def _write_search(folder: Path, prunable: Prunable, found: closed_loop.Search) -> None:
     best = found.best
     prunable.plan(best.widths).save(folder / PLAN.name)
-    rounds = [Round(1e3 * one.predicted_s, 1e3 * one.measured_s, 1e3 * one.budget_s) for one in found.rounds]
-    write_records(folder / ROUNDS.name, rounds)
+    write_records(folder / ROUNDS.name, summarise_rounds(found.rounds, best))
     frozen = [FrozenChannels(one.name, f"{one.reason} (at {one.place})") for one in prunable.graph.frozen]
     write_records(folder / FROZEN.name, frozen)
     widths = [Width(name, full, best.widths.get(name, full)) for name, full in prunable.full_widths.items()]

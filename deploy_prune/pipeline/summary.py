@@ -1,8 +1,10 @@
 """From what was measured to what the report shows: seconds become milliseconds here and nowhere else."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from deploy_prune.report.result import LatencySummary, Speedup
+from deploy_prune.pipeline import closed_loop
+from deploy_prune.report.result import LatencySummary, Round, Speedup
 from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.timing import Conditions, Timing
 
@@ -21,6 +23,11 @@ def summarise_timing(timing: Timing) -> LatencySummary:
 def summarise_comparison(comparison: Comparison) -> Speedup:
     """The speed-up with its interval and verdict."""
     return Speedup(comparison.speedup, comparison.low, comparison.high, comparison.verdict)
+
+
+def summarise_rounds(rounds: Sequence[closed_loop.Round], best: closed_loop.Round) -> tuple[Round, ...]:
+    """The rounds of a search in milliseconds, the one that was taken marked."""
+    return tuple(Round(1e3 * r.predicted_s, 1e3 * r.measured_s, 1e3 * r.budget_s, r is best) for r in rounds)
 
 
 def flatten_conditions(conditions: Conditions) -> dict[str, Any]:

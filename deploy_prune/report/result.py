@@ -79,12 +79,14 @@ class Speedup:
 class Round:
     """One plan of the closed loop: what the latency model said, what the device said, and what was allowed.
 
-    All three are at the speed that the device had during the search; the final comparison is made afresh.
+    All three are at the speed that the device had during the search; the final comparison is made afresh. ``chosen``
+    marks the plan that was taken.
     """
 
     predicted_ms: float
     measured_ms: float
     budget_ms: float
+    chosen: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
