@@ -16,7 +16,7 @@ _HEADINGS = (
     "parameters", "cost", "rounds", "time",
 )  # fmt: skip
 _WIDE = {"predicted", "95 % interval", "parameters"}  # left out on a narrow terminal
-_WIDE_COLUMNS = 125
+_WIDE_COLUMNS = 150
 _CSV = (
     "asked", "budget_ms", "met", "predicted_ms", "measured_ms", "low_ms", "high_ms", "speedup", "speedup_low",
     "speedup_high", "mac_reduction", "speed_efficiency", "macs", "params", "size_bytes", "loss", "metric", "rounds",

@@ -12,6 +12,7 @@ from deploy_prune.report.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DENSE, PRUNED, LIMIT, TEXT = "#b8c4d2", "#1f5fa8", "#c8453b", "#30363d"
 LAYERS_SHOWN = 20  # more bars than this are not legible on one screen; the rest is summed into one
@@ -29,6 +30,7 @@ class Picture:
 
 def draw_plots(result: Result, folder: Path) -> list[Path]:
     """Write every picture of a run as PNG into ``folder``; return and raise as :func:`draw_pictures`."""
+    _require_matplotlib()
     pictures = {
         name: Picture(title, _height(name, result), _bound(draw, result)) for name, (title, draw) in PLOTS.items()
     }
@@ -41,13 +43,10 @@ def draw_pictures(pictures: Mapping[str, Picture], folder: Path) -> list[Path]:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(f"plots need {error.name}; pip install 'deploy_prune[report]'") from error
+    figure_of = _require_matplotlib()
     paths = []
     for name, picture in pictures.items():
-        figure = Figure(figsize=(8, picture.height), dpi=120, layout="constrained")
+        figure = figure_of(figsize=(8, picture.height), dpi=120, layout="constrained")
         axes = figure.add_subplot()
         axes.set_title(picture.title, loc="left", fontsize=11, fontweight="bold", color=TEXT, pad=10)
         axes.spines[["top", "right"]].set_visible(False)
@@ -57,6 +56,14 @@ def draw_pictures(pictures: Mapping[str, Picture], folder: Path) -> list[Path]:
         figure.savefig(folder / name)
         paths.append(folder / name)
     return paths
+
+
+def _require_matplotlib() -> "type[Figure]":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(f"plots need {error.name}; pip install 'deploy_prune[report]'") from error
+    return Figure
 
 
 def _bound(draw: Callable[["Axes", Result], None], result: Result) -> Callable[["Axes"], None]:

@@ -1,7 +1,7 @@
 import pytest
 
 from deploy_prune.errors import InputError
-from deploy_prune.search.menu import Menu
+from deploy_prune.search.menu import Menu, prefer_widths
 
 
 def test_loss_at_by_hand():
@@ -37,3 +37,13 @@ def test_mistakes_name_the_group_and_what_was_expected(widths, loss, message):
 def test_group_without_losses_is_refused():
     with pytest.raises(InputError, match="group 'b' has widths or losses but not both"):
         Menu({"a": (8,), "b": (8,)}, {"a": (0.0,)})
+
+
+def test_other_widths_cost_a_share_of_the_loss_more():
+    menu = Menu({"a": (8, 16), "b": (4, 8, 12)}, {"a": (2.0, 0.0), "b": (3.0, 1.0, 0.0)})
+    preferring = prefer_widths(menu, {"a": 8, "b": 8}, 0.1)  # loses 3, so that both changes together cost 0.3
+    assert preferring.loss["a"] == pytest.approx((1.85, 0.0))
+    assert preferring.loss["b"] == pytest.approx((3.0, 0.85, 0.0))
+    assert preferring.widths == menu.widths
+    dense = prefer_widths(menu, {"a": 16, "b": 12}, 0.1)
+    assert dense.loss == menu.loss  # nothing is lost, so nothing is added
