@@ -44,7 +44,7 @@ HOMES = {
     "onnxslim": {"export/onnx.py"},
     "sklearn": {"datasets/sources.py"},
     "skimage": {"datasets/sources.py", "datasets/polygon.py"},
-    "matplotlib": {"report/plots.py"},
+    "matplotlib": {"report/plots.py", "report/front_plots.py"},  # the second for types alone
     "typer": {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cli").glob("*.py")},
 }
 OPTIONAL = (

@@ -33,8 +33,8 @@ the same loss it decides for the one that resembles what was measured."""
 NEAR = 0.08
 """Plans whose latencies differ by no more than this share correct the latency model together."""
 SHRINKAGE = 0.25
-"""How many plans the correction takes to be half believed: some of what a plan is off by is its own, or the noise of its
-measurement. Second plans, aimed at 0.97, came at 0.99 on average with 0 and at 0.91 with 1 (docs/budgets.md)."""
+"""How many plans the correction takes to be half believed: some of what a plan is off by is its own, or the noise of
+its measurement. Second plans, aimed at 0.97, came at 0.99 on average with 0 and at 0.91 with 1 (docs/budgets.md)."""
 STEP, ATTEMPTS = 0.005, 6
 """Where the solver gives a plan that was measured before, it is asked for so much more or less, and so often."""
 
