@@ -120,7 +120,10 @@ class Loop:
             near = any(LEAST <= r.share <= WINDOW[1] for r in rounds)
             if not note or (near and len(rounds) >= PATIENCE):
                 break
-        return Search(tuple(rounds), _choose(rounds, budget_s), note)
+        best = _choose(rounds, budget_s)
+        if best.widths == self.prunable.full_widths:
+            note = "the dense model keeps this budget as it is"
+        return Search(tuple(rounds), best, note)
 
     def recall(self, rounds: Sequence[Round]) -> None:
         """Take over what an earlier search measured of its plans; the store still has it."""

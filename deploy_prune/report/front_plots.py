@@ -81,8 +81,9 @@ def draw_efficiencies(axes: "Axes", front: Front) -> None:
     axes.bar(range(len(bars)), bars, width=0.55, color=PRUNED)
     for column, (_, pruned) in enumerate(reached):
         words = f"{figures.ratio(pruned.speedup.value)} / {figures.ratio(pruned.mac_reduction)}"
-        axes.annotate(f"{pruned.speed_efficiency:.2f}\n{words}", (column, pruned.speed_efficiency), ha="center",
-                      textcoords="offset points", xytext=(0, 4), fontsize=8, color=TEXT)  # fmt: skip
+        top = (column, pruned.speed_efficiency)
+        axes.annotate(f"{pruned.speed_efficiency:.2f}\n{words}", top, ha="center", va="top",
+                      textcoords="offset points", xytext=(0, -5), fontsize=9, color="white")  # fmt: skip
     axes.axhline(1, color=LIMIT, linewidth=1, linestyle="--")
     axes.set_xticks(range(len(bars)), [point.asked for point, _ in reached])
     axes.set_ylim(0, 1.25 * max(1.0, *bars, 0.0))

@@ -121,3 +121,9 @@ def test_recalled_rounds_count_like_measured_ones():
     resumed.recall(found.rounds)
     assert resumed.measured == first.measured and len(resumed.samples) == len(first.samples)
     assert resumed.search(Budget(speedup=2.1)).rounds[0] == first.search(Budget(speedup=2.1)).rounds[0]
+
+
+def test_a_budget_that_the_dense_model_keeps_is_said_to_be_one():
+    device = PlantedDevice(1.0)
+    found = loop_on(device).search(Budget(latency_s=2 * device.dense_s))
+    assert found.best.widths == FULL and found.note == "the dense model keeps this budget as it is"
