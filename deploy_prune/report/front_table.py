@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from deploy_prune.report import figures
@@ -15,8 +16,8 @@ _HEADINGS = (
     "budget", "allowed", "predicted", "measured", "95 % interval", "of budget", "speed-up", "fewer MACs", "efficiency",
     "parameters", "cost", "rounds", "time",
 )  # fmt: skip
-_WIDE = {"predicted", "95 % interval", "parameters"}  # left out on a narrow terminal
-_WIDE_COLUMNS = 150
+_WIDE = {"allowed", "predicted", "95 % interval", "parameters", "rounds"}  # left out on a narrow terminal
+_WIDE_COLUMNS = 125
 _CSV = (
     "asked", "budget_ms", "met", "predicted_ms", "measured_ms", "low_ms", "high_ms", "speedup", "speedup_low",
     "speedup_high", "mac_reduction", "speed_efficiency", "macs", "params", "size_bytes", "loss", "metric", "rounds",
@@ -31,7 +32,11 @@ MEANING = (
 def front_table(front: Front, columns: int = _WIDE_COLUMNS) -> Table:
     """The table for a terminal of so many columns; a narrow one gets fewer figures."""
     table = Table(
-        title=f"{front.model} on {front.profile.name}", caption="\n".join(front_notes(front)), caption_justify="left"
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=f"{front.model} on {front.profile.name}",
+        caption="\n".join(front_notes(front)),
+        caption_justify="left",
     )
     shown_here = [k for k, heading in enumerate(_HEADINGS) if columns >= _WIDE_COLUMNS or heading not in _WIDE]
     for k in shown_here:

@@ -100,7 +100,7 @@ def test_the_page_has_every_figure_and_where_the_time_went():
     assert all(name in page for name in FRONT_PLOTS)
 
 
-@pytest.mark.parametrize(("columns", "figures"), [(200, 13), (100, 10)])
+@pytest.mark.parametrize(("columns", "figures"), [(200, 13), (80, 8)])
 def test_the_terminal_gets_as_many_figures_as_fit(columns, figures):
     assert len(front_table(FRONT, columns).columns) == figures
     console = Console(width=columns, record=True, file=io.StringIO())
