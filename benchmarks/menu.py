@@ -252,7 +252,8 @@ def run_efficiency(arguments: argparse.Namespace) -> None:
     from deploy_prune.export.onnx import export_onnx
     from deploy_prune.hardware.profile import load_profile
     from deploy_prune.latency.model import LatencyModel
-    from deploy_prune.pipeline.closed_loop import AIM, Budget
+    from deploy_prune.pipeline.device_aim import AIM
+    from deploy_prune.pipeline.latency_budget import Budget
     from deploy_prune.pipeline.latency_search import LatencySearch, Subject
     from deploy_prune.store import MeasurementStore
 

@@ -27,6 +27,7 @@ _HOMES = {
     "deploy_prune.pruner.verify": "verify",
     "deploy_prune.pipeline.budget": "prune_to_latency",
     "deploy_prune.pipeline.limits": "LatencyLimit Limits",
+    "deploy_prune.pipeline.sweep": "prune_to_latencies",
     "deploy_prune.pruner.function": """
         BasePruningFunc PrunerBox
         prune_conv_out_channels prune_conv_in_channels

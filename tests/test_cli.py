@@ -68,7 +68,7 @@ def quick_profile(tmp_path):
 def test_version_and_help():
     assert deploy_prune("--version").stdout.startswith("deploy-prune 0.")
     listed = deploy_prune("--help").stdout
-    assert all(command in listed for command in ("run", "bench", "inspect", "profiles", "data"))
+    assert all(command in listed for command in ("run", "prune", "bench", "inspect", "profiles", "data"))
 
 
 def test_python_m_is_the_same_program():
@@ -302,6 +302,33 @@ def test_a_model_whose_forward_fails(tmp_path):
     assert line.startswith("error: the model fails on the example inputs in conv")
     assert line.endswith("give inputs that it runs on")
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "got latency_ms=None and speedup=None; give exactly one of them"),
+        (("--budgets", "2", "--speedup", "3"), "got --budgets 2 and --speedup 3; give one of them"),
+        (("--budgets", "2,fast"), "budget 'fast': expected a speed-up such as 2 or 2x, or a latency such as 8ms"),
+        (("--speedup", "2", "--importance", "l3"), "importance is 'l3'; choose l1 or l2"),
+        (("--speedup", "2", "--calibration", "none"), "calibration data none not found; expected a folder of pictures, "
+         "or a .npy or .npz file"),
+        (("--speedup", "2", "--profile", "cpu-torch-eager"), "the profile 'cpu-torch-eager' measures with torch"),
+    ],
+)  # fmt: skip
+def test_prune_refuses_mistakes_before_it_measures(tmp_path, arguments, line):
+    (tmp_path / "models.py").write_text(MODELS)
+    done = deploy_prune("prune", "models:two_layers", "--image-size", "32", *arguments, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"error: {line}") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_refuses_several_budgets_beside_one():
+    assert_refused(
+        deploy_prune("run", RECIPE, "--budgets", "2,3", "--latency-ms", "4"),
+        "got --budgets 2,3 and --latency-ms 4; give one of them",
+    )
 
 
 def test_inspect_lists_groups_and_reasons(tmp_path):

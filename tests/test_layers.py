@@ -48,8 +48,8 @@ HOMES = {
     "onnxslim": {"export/onnx.py"},
     "sklearn": {"datasets/sources.py"},
     "skimage": {"datasets/sources.py", "datasets/polygon.py"},
-    "matplotlib": {"report/plots.py"},
-    "typer": {"cli/__init__.py", "cli/tables.py"},
+    "matplotlib": {"report/plots.py", "report/front_plots.py"},  # the second for types alone
+    "typer": {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cli").glob("*.py")},
 }
 OPTIONAL = (
     *("ultralytics", "onnx", "onnxruntime", "onnxslim", "sklearn", "skimage", "PIL", "matplotlib"),
@@ -214,10 +214,11 @@ def test_every_module_imports_without_optional_packages():
     assert done.stdout == "fine\n", done.stderr
 
 
-def test_the_command_line_does_not_import_torch_to_answer_help():
+@pytest.mark.parametrize("command", ["run", "prune"])
+def test_the_command_line_does_not_import_torch_to_answer_help(command):
     script = (
         "import sys, deploy_prune.cli\n"
-        "sys.argv = ['deploy-prune', 'run', '--help']\n"
+        f"sys.argv = ['deploy-prune', '{command}', '--help']\n"
         "try: deploy_prune.cli.main()\n"
         "except SystemExit as end: print(end.code, 'torch' in sys.modules, 'numpy' in sys.modules)"
     )

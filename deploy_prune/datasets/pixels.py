@@ -24,6 +24,13 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
 
 
+def fit(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The middle of a picture (H, W, 3) in the proportions of ``height`` x ``width``, brought to that size."""
+    from PIL import Image, ImageOps
+
+    return np.asarray(ImageOps.fit(Image.fromarray(image), (width, height), Image.Resampling.BICUBIC))
+
+
 def save_jpeg(image: NDArray[np.uint8], path: Path) -> None:
     """Write (H, W, 3), colour at full resolution: it is by colour that digit and photograph differ."""
     from PIL import Image

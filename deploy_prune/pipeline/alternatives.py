@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import DeployPruneError, ExportError, InputError
 from deploy_prune.export.int8 import has_products, quantise_dynamic, quantise_static
 from deploy_prune.hardware.profile import HardwareProfile
-from deploy_prune.pipeline.closed_loop import Budget
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.report.alternatives import Alternative, Kind
 from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.measure import compare, profile_nodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from rich.progress import Progress
@@ -17,12 +17,15 @@ from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.importance import Importance
 from deploy_prune.importance.calibration import Calibration, Loss
 from deploy_prune.importance.named import criterion_named
-from deploy_prune.pipeline.closed_loop import Budget
 from deploy_prune.pipeline.device import Export
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_result import LatencyResult
 from deploy_prune.pipeline.latency_search import LatencySearch, Subject
 from deploy_prune.pipeline.limits import Limits
 from deploy_prune.store import MeasurementStore
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing has it from Python 3.11 on
 
 
 def prune_to_latency(
@@ -79,19 +82,64 @@ def prune_to_latency(
     """
     budget = Budget.of(latency_ms=latency_ms, speedup=speedup)
     profile = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
+    with tempfile.TemporaryDirectory() as folder:
+        search = open_search(
+            model,
+            example_inputs,
+            profile,
+            Path(folder),
+            limits=limits,
+            importance=importance,
+            ignored_layers=ignored_layers,
+            calibration=calibration,
+            loss_fn=loss_fn,
+            export=export,
+            output_transform=output_transform,
+            remove_branches=remove_branches,
+            store=store,
+            progress=progress,
+        )
+        search.loop.clock.take()  # a result has the time of its budget alone
+        return search.prune(budget, progress)
+
+
+class SearchOptions(TypedDict, total=False):
+    """Arguments of :func:`prune_to_latency` that do not depend on the budget."""
+
+    limits: Limits | None
+    importance: Importance | str | None
+    ignored_layers: Iterable[nn.Module]
+    calibration: torch.Tensor | Sequence[Any] | None
+    loss_fn: Loss | None
+    export: Export | None
+    output_transform: Callable[[Any], Any] | None
+    remove_branches: bool
+    store: Path | None
+    progress: Progress | None
+
+
+def open_search(
+    model: nn.Module,
+    example_inputs: torch.Tensor,
+    profile: HardwareProfile,
+    folder: Path,
+    **options: Unpack[SearchOptions],
+) -> LatencySearch:
+    """The search for any number of budgets; ``folder`` holds files while it is used. Raises as prune_to_latency."""
     require_searchable(profile)
+    limits, importance = options.get("limits"), options.get("importance")
+    data, transform = options.get("calibration"), options.get("output_transform")
     for other in limits.also if limits else ():
         other.load()  # mistakes before the model is looked at
     subject = Subject(
         model,
         example_inputs,
-        export or (lambda m, path: export_onnx(m, example_inputs, path)),
+        options.get("export") or (lambda m, path: export_onnx(m, example_inputs, path)),
         importance=criterion_named(importance) if isinstance(importance, str) else importance,
-        ignored_layers=ignored_layers,
-        calibration=None if calibration is None else Calibration.of(calibration, loss_fn, output_transform),
-        output_transform=output_transform,
-        remove_branches=remove_branches,
+        ignored_layers=options.get("ignored_layers", ()),
+        calibration=None if data is None else Calibration.of(data, options.get("loss_fn"), transform),
+        output_transform=transform,
+        remove_branches=options.get("remove_branches", False),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        search = LatencySearch.of(subject, profile, MeasurementStore(store), Path(folder), progress, limits)
-        return search.prune(budget, progress)
+    store = MeasurementStore(options.get("store"))
+    return LatencySearch.of(subject, profile, store, folder, options.get("progress"), limits)

@@ -17,15 +17,19 @@ from deploy_prune.importance import Importance
 from deploy_prune.importance.calibration import Calibration
 from deploy_prune.latency.branches import branch_variants
 from deploy_prune.latency.sampling import sample_widths
-from deploy_prune.pipeline.closed_loop import Budget, Loop, OtherDevice
+from deploy_prune.pipeline.closed_loop import Loop
 from deploy_prune.pipeline.device import Device, Export
+from deploy_prune.pipeline.device_aim import OtherDevice
 from deploy_prune.pipeline.device_step import find_step
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_result import LatencyResult
-from deploy_prune.pipeline.limits import Limits, size_limits, sizes_kept
+from deploy_prune.pipeline.limits import LatencyLimit, Limits, size_limits, sizes_kept
+from deploy_prune.pipeline.phases import ANALYSIS, MEASURING, PRICING, PROFILING, VERIFYING, WRITING, PhaseClock
 from deploy_prune.pipeline.profiling import profile_variants
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import verify
 from deploy_prune.runtime.measure import compare, measure
+from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.loss import importance_menu
 from deploy_prune.search.menu import Menu, restrict
 from deploy_prune.search.pricing import POINTS, measured_menu
@@ -61,6 +65,18 @@ class Subject:
     output_transform: Callable[[Any], Any] | None = None
     remove_branches: bool = False
 
+    def prunable(self) -> Prunable:
+        """The model analysed; ``InputError`` where nothing can be removed, ``ForwardError`` where it does not run."""
+        return Prunable.of(
+            self.model,
+            self.example_inputs,
+            importance=self.importance,
+            calibration=self.calibration,
+            ignored_layers=self.ignored_layers,
+            output_transform=self.output_transform,
+            remove_branches=self.remove_branches,
+        )
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LatencySearch:
@@ -68,13 +84,13 @@ class LatencySearch:
 
     Attributes:
         subject: what is pruned.
+        dense: timing of the dense model; every latency is given at the speed of the machine during it.
         loop: the closed loop with everything measured so far.
-        folder: for ONNX files.
     """
 
     subject: Subject
+    dense: Timing
     loop: Loop
-    folder: Path
 
     @classmethod
     def of(
@@ -92,30 +108,38 @@ class LatencySearch:
             InputError: nothing can be removed, a profile cannot be measured under, or limits name unknown groups.
             ForwardError, ExportError, MeasurementError: see their classes.
         """
-        prunable = Prunable.of(
-            subject.model,
-            subject.example_inputs,
-            importance=subject.importance,
-            calibration=subject.calibration,
-            ignored_layers=subject.ignored_layers,
-            output_transform=subject.output_transform,
-            remove_branches=subject.remove_branches,
-        )
-        limits = limits or Limits()
         dense = subject.export(subject.model, folder / "dense.onnx")
-        model_name = type(subject.model).__name__
-        device = Device(profile, subject.export, dense, measure(dense, profile).median_s, store, folder, model_name)
-        samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
-        others = []
-        for one in limits.also:
-            other = dataclasses.replace(device, profile=one.load(), dense_s=measure(dense, one.load()).median_s)
-            seen = profile_variants(prunable, design_variants(prunable, other), other, progress)
-            others.append(OtherDevice(other, seen, one.budget))
-        menu = price_widths(prunable, device, subject.calibration, progress)
-        menu = restrict(menu, min_width=limits.min_width, equal=limits.equal_widths)
-        counted = count(subject.model, subject.example_inputs) if limits.needs_macs else None
-        sizes = size_limits(limits, prunable, menu, device, counted)
-        return cls(subject, Loop(prunable, device, menu, samples, tuple(others), sizes), folder)
+        timing = measure(dense, profile)
+        name = type(subject.model).__name__
+        device = Device(profile, subject.export, dense, timing.median_s, store, folder, name)
+        return cls.on(device, timing, subject, progress, limits)
+
+    @classmethod
+    def on(
+        cls,
+        device: Device,
+        dense: Timing,
+        subject: Subject,
+        progress: Progress | None = None,
+        limits: Limits | None = None,
+    ) -> LatencySearch:
+        """The same on a device that has timed the dense model already.
+
+        Raises:
+            InputError, ForwardError, ExportError, MeasurementError: see :meth:`of`.
+        """
+        limits, clock = limits or Limits(), PhaseClock()
+        with clock.phase(ANALYSIS):
+            prunable = subject.prunable()
+        with clock.phase(PROFILING):
+            samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
+            others = tuple(_other_device(one, prunable, device, progress) for one in limits.also)
+        with clock.phase(PRICING):
+            menu = price_widths(prunable, device, subject.calibration, progress)
+            menu = restrict(menu, min_width=limits.min_width, equal=limits.equal_widths)
+            counted = count(subject.model, subject.example_inputs) if limits.needs_macs else None
+            sizes = size_limits(limits, prunable, menu, device, counted)
+        return cls(subject, dense, Loop(prunable, device, menu, samples, others, sizes, clock=clock))
 
     def prune(self, budget: Budget, progress: Progress | None = None) -> LatencyResult:
         """The pruned model that keeps a budget, proved by the oracle and measured against the dense one.
@@ -125,28 +149,48 @@ class LatencySearch:
             VerificationError, MeasurementError: see their classes.
         """
         subject, loop = self.subject, self.loop
-        rounds, best = loop.search(budget, progress)
-        plan = loop.prunable.plan(best.widths)
-        pruned = apply_plan(subject.model, plan)
-        verification = verify(
-            subject.model, pruned, plan, subject.example_inputs, output_transform=subject.output_transform
-        )
-        onnx = subject.export(pruned, self.folder / "pruned.onnx")
+        found = loop.search(budget, progress)
+        with loop.clock.phase(VERIFYING):
+            plan = loop.prunable.plan(found.best.widths)
+            pruned = apply_plan(subject.model, plan)
+            verification = verify(
+                subject.model, pruned, plan, subject.example_inputs, output_transform=subject.output_transform
+            )
+            counts = [count(model, subject.example_inputs) for model in (subject.model, pruned)]
+        with loop.clock.phase(WRITING):
+            onnx = subject.export(pruned, self.onnx_file(budget))
+        with loop.clock.phase(MEASURING):
+            comparison = compare(loop.device.dense, onnx, loop.device.profile)
         return LatencyResult(
             model=pruned,
             plan=plan,
-            budget_s=best.budget_s,
-            rounds=rounds,
-            chosen=best,
+            best=found.best,
+            rounds=found.rounds,
+            note=found.note,
             floor=loop.account()[1],
-            comparison=compare(loop.device.dense, onnx, loop.device.profile),
+            comparison=comparison,
             also={one.device.profile.name: compare(one.device.dense, onnx, one.device.profile) for one in loop.others},
-            sizes=sizes_kept(loop.limits, best.widths),
-            dense_count=count(subject.model, subject.example_inputs),
-            pruned_count=count(pruned, subject.example_inputs),
+            sizes=sizes_kept(loop.limits, found.best.widths),
+            dense_count=counts[0],
+            pruned_count=counts[1],
+            full_widths=loop.prunable.full_widths,
             frozen=loop.prunable.graph.frozen,
             verification=verification,
+            spent=loop.clock.take(),
         )
+
+    def onnx_file(self, budget: Budget) -> Path:
+        """Where the pruned model of a budget lies once it was found."""
+        return self.loop.device.folder / f"{budget.name}.onnx"
+
+
+def _other_device(asked: LatencyLimit, prunable: Prunable, device: Device, progress: Progress | None) -> OtherDevice:
+    """A further device that has a budget, with the variants profiled there."""
+    profile = asked.load()
+    other = dataclasses.replace(device, profile=profile, dense_s=measure(device.dense, profile).median_s)
+    return OtherDevice(
+        other, profile_variants(prunable, design_variants(prunable, other), other, progress), asked.budget
+    )
 
 
 def design_variants(prunable: Prunable, device: Device, variants: int = VARIANTS) -> tuple[Mapping[str, int], ...]:

@@ -12,8 +12,8 @@ from deploy_prune.errors import InputError
 from deploy_prune.hardware.availability import require_searchable
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.latency.sampling import sample_widths
-from deploy_prune.pipeline.closed_loop import Budget
 from deploy_prune.pipeline.device import Device
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.search.memory import NodeTensors, decode_sizes, live_tensors, peak_steps
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.polynomial import Polynomial, Work

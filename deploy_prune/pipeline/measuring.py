@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy_prune.count import count
-from deploy_prune.pipeline import closed_loop
 from deploy_prune.pipeline.alternatives import (
     INT8_IMAGES,
     as_alternative,
@@ -15,7 +14,9 @@ from deploy_prune.pipeline.alternatives import (
     measure_alternatives,
     smaller_networks,
 )
+from deploy_prune.pipeline.closed_loop import Loop
 from deploy_prune.pipeline.device import Device, write_json
+from deploy_prune.pipeline.device_aim import OtherDevice
 from deploy_prune.pipeline.explaining import explain_comparison
 from deploy_prune.pipeline.handover import (
     ACCOUNT,
@@ -41,14 +42,16 @@ from deploy_prune.pipeline.handover import (
     write_records,
     write_value,
 )
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_search import design_variants, price_widths
 from deploy_prune.pipeline.layers import LayerNames
 from deploy_prune.pipeline.limits import Limits, size_limits, sizes_kept
 from deploy_prune.pipeline.modelling import open_task, pruned_onnx
 from deploy_prune.pipeline.profiling import profile_variants
+from deploy_prune.pipeline.rounds import Search
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
-from deploy_prune.pipeline.summary import report_account, report_round
+from deploy_prune.pipeline.summary import report_account, summarise_rounds
 from deploy_prune.report.alternatives import Alternative
 from deploy_prune.report.figures import milliseconds, ratio
 from deploy_prune.report.result import FrozenChannels, MetricStep, Width
@@ -83,23 +86,21 @@ def write_plan(settings: RunSettings, context: StageContext) -> str:
     menu = restrict(menu, min_width=limits.min_width, equal=limits.equal_widths)
     counted = count(prunable.model, task.example_inputs()) if limits.needs_macs else None
     others = _further_budgets(settings, context, prunable, device)
-    loop = closed_loop.Loop(
-        prunable, device, menu, samples, others, size_limits(limits, prunable, menu, device, counted)
-    )
-    budget = closed_loop.Budget.of(latency_ms=recipe.budget.latency_ms, speedup=recipe.budget.speedup)
-    rounds, best = loop.search(budget, context.progress)
-    _write_search(context.out, prunable, rounds, best)
-    write_records(context.out / SIZES.name, sizes_kept(loop.limits, best.widths))
+    loop = Loop(prunable, device, menu, samples, others, size_limits(limits, prunable, menu, device, counted))
+    budget = Budget.of(latency_ms=recipe.budget.latency_ms, speedup=recipe.budget.speedup)
+    found = loop.search(budget, context.progress)
+    _write_search(context.out, prunable, found)
+    write_records(context.out / SIZES.name, sizes_kept(loop.limits, found.best.widths))
     write_value(context.out / ACCOUNT.name, report_account(*loop.account()))
-    measured_ms, budget_ms = 1e3 * best.measured_s, 1e3 * best.budget_s
-    return f"{milliseconds(measured_ms)} of {milliseconds(budget_ms)} allowed, in {len(rounds)} rounds"
+    measured_ms, budget_ms = 1e3 * found.best.measured_s, 1e3 * found.best.budget_s
+    figure = f"{milliseconds(measured_ms)} of {milliseconds(budget_ms)} allowed, in {len(found.rounds)} rounds"
+    return f"{figure}; {found.note}" if found.note else figure
 
 
-def _write_search(
-    folder: Path, prunable: Prunable, rounds: Sequence[closed_loop.Round], best: closed_loop.Round
-) -> None:
+def _write_search(folder: Path, prunable: Prunable, found: Search) -> None:
+    best = found.best
     prunable.plan(best.widths).save(folder / PLAN.name)
-    write_records(folder / ROUNDS.name, map(report_round, rounds))
+    write_records(folder / ROUNDS.name, summarise_rounds(found.rounds, best))
     frozen = [FrozenChannels(one.name, f"{one.reason} (at {one.place})") for one in prunable.graph.frozen]
     write_records(folder / FROZEN.name, frozen)
     widths = [Width(name, full, best.widths.get(name, full)) for name, full in prunable.full_widths.items()]
@@ -136,14 +137,14 @@ def _other_devices(settings: RunSettings, device: Device, dense_s: Sequence[floa
 
 def _further_budgets(
     settings: RunSettings, context: StageContext, prunable: Prunable, device: Device
-) -> tuple[closed_loop.OtherDevice, ...]:
+) -> tuple[OtherDevice, ...]:
     """The devices of further budgets with what the stage before measured on them."""
     dense_s = json.loads(context.output_file(OTHERS).read_text(encoding="utf-8"))
     found = []
     for asked, other in zip(settings.recipe.budget.also, _other_devices(settings, device, dense_s), strict=True):
         samples = profile_variants(prunable, design_variants(prunable, other), other)  # from the store
-        budget = closed_loop.Budget.of(latency_ms=asked.latency_ms, speedup=asked.speedup)
-        found.append(closed_loop.OtherDevice(other, samples, budget))
+        budget = Budget.of(latency_ms=asked.latency_ms, speedup=asked.speedup)
+        found.append(OtherDevice(other, samples, budget))
     return tuple(found)
 
 
@@ -154,7 +155,7 @@ def write_alternatives(settings: RunSettings, context: StageContext) -> str:
         task, dense_onnx = open_task(settings, context), context.output_file(DENSE_ONNX)
         dense = task.load(context.output_file(DENSE_MODEL))
         wanted = settings.recipe.budget
-        budget = closed_loop.Budget.of(latency_ms=wanted.latency_ms, speedup=wanted.speedup)
+        budget = Budget.of(latency_ms=wanted.latency_ms, speedup=wanted.speedup)
         candidates = [
             *lower_resolutions(task, dense),
             *smaller_networks(task),

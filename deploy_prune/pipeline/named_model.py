@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import InputError, MissingDependencyError
+from deploy_prune.export.onnx import export_onnx
+from deploy_prune.tasks.task import Task
 
 CLASSES = 80  # of an untrained YOLO architecture, which names none: COCO's, as Ultralytics takes them
 FRAMES = 16  # of a video clip, as torchvision's video models were trained
@@ -20,15 +22,33 @@ FRAMES = 16  # of a video clip, as torchvision's video models were trained
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A module, inputs that it runs on, and what picks from its output that which must keep its shape (None: all)."""
+    """A module, inputs that it runs on, and what picks from its output that which must keep its shape (None: all).
+
+    ``task`` exports and saves modules of a framework that has its own ways.
+    """
 
     module: nn.Module
     inputs: Any
     kept_output: Callable[[Any], Any] | None = None
+    task: Task | None = None
+
+    def export(self, module: nn.Module, path: Path) -> Path:
+        """Write a module, this one or a pruned one, as an ONNX file.
+
+        Raises:
+            InputError: it takes something else than one tensor.
+            ExportError: see its class.
+        """
+        if self.task is not None:
+            return self.task.export_onnx(module, path)
+        if not isinstance(self.inputs, torch.Tensor):
+            kind = type(self.inputs).__name__
+            raise InputError(f"the model takes a {kind} as its input; only models of one tensor can be exported yet")
+        return export_onnx(module, self.inputs, path)
 
 
 def load_model(source: str, *, image_size: int | None, task: str) -> NamedModel:
-    """The model that ``source`` names, with random weights unless it is a file.
+    """The model that ``source`` names, with random weights unless it is a file; the same ones every time.
 
     Args:
         source: a YOLO ``.pt`` file, a YOLO architecture (``yolov8n.yaml``), ``torchvision:NAME``, ``timm:NAME``, or
@@ -40,6 +60,12 @@ def load_model(source: str, *, image_size: int | None, task: str) -> NamedModel:
         InputError: there is no such model.
         MissingDependencyError: the library that has it is not installed.
     """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _load(source, image_size, task)
+
+
+def _load(source: str, image_size: int | None, task: str) -> NamedModel:
     if source.endswith((".pt", ".yaml", ".yml")):
         return _load_yolo(source, image_size or 640, task)
     library, separator, name = source.partition(":")
@@ -66,7 +92,7 @@ def _load_yolo(source: str, image_size: int, task: str) -> NamedModel:
 
     yolo = UltralyticsTask(Path(), task=task, model=source, image_size=image_size)
     module = api.load_network(Path(source)) if source.endswith(".pt") else api.build_network(task, source, CLASSES, 0)
-    return NamedModel(module, _image(image_size, 1, 3), yolo.kept_output)
+    return NamedModel(module, _image(image_size, 1, 3), yolo.kept_output, yolo)
 
 
 def _build_timm(name: str, image_size: int | None) -> NamedModel:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -57,7 +57,13 @@ class Stage:
     needs: tuple[str, ...] = ()
 
 
-def run_stages(stages: Sequence[Stage], facts: Mapping[str, object], store: RunStore, console: Console) -> None:
+def run_stages(
+    stages: Sequence[Stage],
+    facts: Mapping[str, object],
+    store: RunStore,
+    console: Console,
+    only: Collection[str] | None = None,
+) -> None:
     """Bring every stage's output up to date with the facts, in order.
 
     A stage whose facts and earlier stages are as they were when it was written is skipped. Otherwise its
@@ -68,15 +74,13 @@ def run_stages(stages: Sequence[Stage], facts: Mapping[str, object], store: RunS
         facts: named values that JSON can hold.
         store: the run's folder; the caller holds its lock.
         console: where the one line per stage goes, and the progress bars while it is a terminal.
+        only: the stages to bring up to date; those that they need were brought so before. None: all.
     """
-    keys: dict[str, str] = {}
+    keys = stage_keys(stages, facts)
     for stage in stages:
-        keys[stage.name] = key = stage_key({
-            "stage": stage.name,
-            "version": deploy_prune.__version__,
-            "facts": {name: facts[name] for name in stage.reads},
-            "stages": {name: keys[name] for name in stage.needs},
-        })  # fmt: skip
+        if only is not None and stage.name not in only:
+            continue
+        key = keys[stage.name]
         record = store.find(stage.name, key)
         if record is not None:
             _print_line(console, stage.name, record.figure, "unchanged, skipped")
@@ -85,6 +89,19 @@ def run_stages(stages: Sequence[Stage], facts: Mapping[str, object], store: RunS
             store.discard(outdated)
         record = _run_stage(stage, key, store, console)
         _print_line(console, stage.name, record.figure, format_duration(record.duration_s))
+
+
+def stage_keys(stages: Sequence[Stage], facts: Mapping[str, object]) -> dict[str, str]:
+    """The key of everything that each stage depends on, by the stage's name."""
+    keys: dict[str, str] = {}
+    for stage in stages:
+        keys[stage.name] = stage_key({
+            "stage": stage.name,
+            "version": deploy_prune.__version__,
+            "facts": {name: facts[name] for name in stage.reads},
+            "stages": {name: keys[name] for name in stage.needs},
+        })  # fmt: skip
+    return keys
 
 
 def format_duration(seconds: float) -> str:

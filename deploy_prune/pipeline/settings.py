@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # both import torch, which mistakes in a recipe need not wait
     from deploy_prune.importance.calibration import Calibration
     from deploy_prune.tasks.task import Task
 
-_NEEDED = {
+NEEDED = {
     "ultralytics": ("YOLO networks", "yolo"),
     "onnx": ("export", "onnx"),
     "onnxslim": ("export", "onnx"),
@@ -48,7 +48,7 @@ class RunSettings:
         """
         others = tuple(load_profile(one.profile) for one in recipe.budget.also)
         settings = cls(recipe, load_profile(recipe.profile), detect_machine(), others)
-        _require_packages(_NEEDED | (_NEEDED_FOR_DIGITS if recipe.data.name else {}))
+        require_packages(NEEDED | (_NEEDED_FOR_DIGITS if recipe.data.name else {}))
         for profile in (settings.profile, *others):
             require_searchable(profile)
         settings.facts()
@@ -92,11 +92,7 @@ class RunSettings:
             "data": [recipe.task, recipe.data.model_dump(), _file_digest(recipe.data.path)],
             "model": [recipe.model, _file_digest(recipe.model), recipe.seed],
             "train": recipe.train.model_dump(),
-            "device": [
-                self.profile.model_dump(mode="json"),
-                self.machine.fingerprint,
-                _installed_versions(self.profile.engine),
-            ],
+            "device": device_facts(self.profile, self.machine),
             "others": [[one.model_dump(mode="json"), _installed_versions(one.engine)] for one in self.others],
             "budget": recipe.budget.model_dump(),
             "search": [recipe.importance, recipe.search.model_dump()],
@@ -104,6 +100,11 @@ class RunSettings:
             "export": [recipe.name, recipe.export.model_dump()],
             "alternatives": recipe.alternatives,
         }
+
+
+def device_facts(profile: HardwareProfile, machine: Machine) -> list[object]:
+    """What a measurement depends on besides the model: profile, machine and versions of the engine."""
+    return [profile.model_dump(mode="json"), machine.fingerprint, _installed_versions(profile.engine)]
 
 
 def _file_digest(name: str | None) -> str | None:
@@ -125,7 +126,7 @@ def _installed_versions(package: str) -> list[str]:
     return sorted(importlib.metadata.version(name) for name in set(names))
 
 
-def _require_packages(needed: dict[str, tuple[str, str]]) -> None:
+def require_packages(needed: dict[str, tuple[str, str]]) -> None:
     """Refuse before hours are spent, not when the last stage comes."""
     for package, (purpose, extra) in needed.items():
         if importlib.util.find_spec(package) is None:

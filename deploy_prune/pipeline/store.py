@@ -5,6 +5,8 @@ under the stage's own name always holds the whole output of one key. What a long
 a kill lies in its work folder, which is named by the key and removed when the stage is done.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import fcntl
@@ -72,8 +74,22 @@ class RunStore:
 
     def find(self, stage: str, key: str) -> Record | None:
         """The record of a stage if it was finished for this key, else None."""
-        record = self._read_record(stage)
+        record = self.record(stage)
         return record if record is not None and record.key == key else None
+
+    def adopt(self, stage: str, key: str, other: RunStore) -> None:
+        """Take over what another run finished for this key, as hard links where the file system has them.
+
+        Nothing is done where this run has it already. Files of stages are never written again, only replaced, so that
+        neither run changes the other's.
+        """
+        if self.find(stage, key) is not None:
+            return
+        draft = self.folder / f".{stage}.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(other.output(stage), draft, copy_function=_link)
+        self.discard(stage)
+        draft.replace(self.output(stage))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -127,9 +143,18 @@ class RunStore:
     def _work_folder(self, stage: str, key: str) -> Path:
         return self.folder / "work" / f"{stage}-{key[:12]}"
 
-    def _read_record(self, stage: str) -> Record | None:
+    def record(self, stage: str) -> Record | None:
+        """The record of a stage, whatever its key; None if it is not finished."""
         try:
             record = json.loads((self.output(stage) / _RECORD).read_text(encoding="utf-8"))
             return Record(**record)
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
+
+
+def _link(source: str, target: str) -> None:
+    """A hard link, or a copy where there can be none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,10 +1,11 @@
 """From what was measured to what the report shows: seconds become milliseconds here and nowhere else."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from deploy_prune.latency.floor import Floor
 from deploy_prune.latency.model import LatencyModel
-from deploy_prune.pipeline.closed_loop import Round
+from deploy_prune.pipeline.rounds import Round
 from deploy_prune.report import result
 from deploy_prune.report.explanation import Account, FloorReport, ModelAccount, OperatorResidual
 from deploy_prune.report.result import LatencySummary, Speedup
@@ -31,7 +32,12 @@ def summarise_comparison(comparison: Comparison) -> Speedup:
     return Speedup(comparison.speedup, comparison.low, comparison.high, comparison.verdict)
 
 
-def report_round(one: Round) -> result.Round:
+def summarise_rounds(rounds: Sequence[Round], best: Round) -> tuple[result.Round, ...]:
+    """The rounds of a search in milliseconds, the one that was taken marked."""
+    return tuple(_summarise_round(one, one is best) for one in rounds)
+
+
+def _summarise_round(one: Round, chosen: bool) -> result.Round:
     """A plan of the closed loop; the model's 95 % interval is 1.96 standard deviations to either side."""
     return result.Round(
         predicted_ms=1e3 * one.predicted_s,
@@ -41,6 +47,7 @@ def report_round(one: Round) -> result.Round:
         inside=abs(one.measured_s - one.predicted_s) <= NORMAL_95 * one.predicted_std_s,
         loss=one.loss,
         loss_bound=one.loss_bound,
+        chosen=chosen,
     )
 
 

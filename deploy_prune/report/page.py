@@ -29,7 +29,7 @@ def write_page(result: Result) -> str:
         "## What could not be pruned",
         table(("channels", "reason"), [(frozen.name, frozen.reason) for frozen in result.frozen]),
         "## Conditions",
-        table(("condition", "value"), [(key, _shown(value)) for key, value in result.conditions.items()]),
+        table(("condition", "value"), [(key, shown(value)) for key, value in result.conditions.items()]),
         "## Files",
         table(("kind", "path", "sha256"), [(a.kind, a.path, a.sha256) for a in result.artifacts]),
     ]
@@ -62,7 +62,8 @@ def _metric_rows(result: Result) -> list[tuple[str, str, str, str]]:
     return [(step.stage, forms[step.form], step.name, f"{step.value:.4f}") for step in result.metric_steps]
 
 
-def _shown(condition: object) -> str:
+def shown(condition: object) -> str:
+    """A condition's value as text."""
     if condition is None:
         return "not told by this machine"
     return f"{condition:.3g}" if isinstance(condition, float) else str(condition)

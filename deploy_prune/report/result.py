@@ -85,7 +85,7 @@ class Round:
     All are at the speed that the device had during the search; the final comparison is made afresh. ``loss`` is what
     the plan was priced at; no widths of this round's programme cost less than ``loss_bound`` (None: not known).
     ``predicted_std_ms`` is the prediction's own doubt, ``inside`` whether the measured value lies in its 95 % interval;
-    None where a run did not record them.
+    None where a run did not record them. ``chosen`` marks the plan that was taken.
     """
 
     predicted_ms: float
@@ -95,6 +95,7 @@ class Round:
     inside: bool | None = None
     loss: float | None = None
     loss_bound: float | None = None
+    chosen: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

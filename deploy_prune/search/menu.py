@@ -1,7 +1,7 @@
 """The menu: which widths each group may take, and what each would cost in accuracy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from math import isfinite
@@ -45,6 +45,26 @@ class Menu:
     def loss_at(self, widths: Mapping[str, int]) -> float:
         """Total loss of these widths, each of them on the menu."""
         return float(sum(self.loss[g][self.widths[g].index(widths[g])] for g in self.widths))
+
+
+def prefer_widths(menu: Menu, widths: Mapping[str, int], share: float) -> Menu:
+    """The menu on which every other width of a group costs a little more than that of ``widths``.
+
+    All changes together cost ``share`` of what ``widths`` lose; losses still count from the full width.
+    """
+    extra = share * abs(menu.loss_at(widths)) / len(menu.widths)
+
+    def changed(group: str, width: int) -> float:
+        return extra * (width != widths[group])
+
+    loss = {
+        group: tuple(
+            was + changed(group, width) - changed(group, choices[-1])
+            for width, was in zip(choices, menu.loss[group], strict=True)
+        )
+        for group, choices in menu.widths.items()
+    }
+    return replace(menu, loss=loss)
 
 
 def _problem(widths: tuple[int, ...], loss: tuple[float, ...]) -> str:

@@ -187,7 +187,7 @@ class UltralyticsTask:
             "ema": None,
             "epoch": -1,
             "optimizer": None,
-            "train_args": {"task": self.task, "imgsz": self.image_size, "data": str(self.data)},
+            "train_args": {"task": getattr(kept, "task", self.task), "imgsz": self.image_size, "data": str(self.data)},
             "version": api.version(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)

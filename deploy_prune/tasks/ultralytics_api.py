@@ -105,14 +105,20 @@ def read_data(path: Path) -> dict[str, Any]:
 
 
 def build_network(task: str, config: str, classes: int, seed: int) -> Any:
-    """Return the untrained network of an architecture such as ``yolov8n.yaml``; same seed, same weights."""
+    """Return the untrained network of an architecture such as ``yolov8n.yaml``; same seed, same weights.
+
+    Raises:
+        InputError: there is no such architecture.
+    """
     model_class = find_class(task, "Model")
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            return model_class(config, nc=classes, verbose=False)
+            network = model_class(config, nc=classes, verbose=False)
         except FileNotFoundError as error:
             raise InputError(f"there is no YOLO architecture {config!r}; try 'yolov8n.yaml'") from error
+    network.task = task  # as YOLO(config) sets it; the exporter asks for it
+    return network
 
 
 def smaller_scales(config: str | Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ from deploy_prune.pipeline.alternatives import (
     int8_versions,
     measure_alternatives,
 )
-from deploy_prune.pipeline.closed_loop import Budget
 from deploy_prune.pipeline.family import family_members, smaller_models
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.network_alternatives import network_candidates
 from deploy_prune.runtime.measure import compare
 

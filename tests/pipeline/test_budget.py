@@ -10,9 +10,9 @@ import deploy_prune
 from deploy_prune.errors import InputError, UnreachableBudgetError
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
-from deploy_prune.pipeline.closed_loop import Budget
 from deploy_prune.pipeline.device import Device, record_key
 from deploy_prune.pipeline.device_step import WIDTHS
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_search import design_variants
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.prunable import Prunable

@@ -14,8 +14,10 @@ from deploy_prune.export.onnx import export_onnx, read_flow
 from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
 from deploy_prune.latency.sample import NodeSample, VariantSample
 from deploy_prune.latency.sampling import sample_widths
-from deploy_prune.pipeline.closed_loop import Budget, Loop, OtherDevice
+from deploy_prune.pipeline.closed_loop import Loop
 from deploy_prune.pipeline.device import Device
+from deploy_prune.pipeline.device_aim import OtherDevice
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.limits import MIB, LatencyLimit, Limits, file_work, memory_works, size_limits, sizes_kept
 from deploy_prune.search.loss import importance_menu
 from deploy_prune.search.memory import NodeTensors, live_tensors
@@ -59,7 +61,7 @@ def opened(tmp_path_factory):
     prunable = Prunable.of(Network().eval(), INPUTS)
     dense = export(prunable.model, folder / "dense.onnx")
     device = Device(QUICK, export, dense, 1e-3, MeasurementStore(folder / "store.sqlite"), folder)
-    return prunable, importance_menu(prunable, prunable.menu_widths(8)), device
+    return prunable, importance_menu(prunable, prunable.menu_widths(8), count(prunable.model, INPUTS)), device
 
 
 def some_widths(prunable, seed):
@@ -200,7 +202,7 @@ def test_two_real_engines_and_all_sizes_at_once(tmp_path):
         model, data, profile=QUICK, speedup=1.2, limits=limits, store=tmp_path / "store.sqlite"
     )
     assert result.pruned_count.params <= 50_000
-    assert result.chosen.share <= 1 and result.chosen.also[0].profile == "other"
+    assert result.best.share <= 1 and result.best.also[0].profile == "other"
     assert list(result.also) == ["other"]
     assert all(size.amount <= size.allowed * (1 + 1e-6) for size in result.sizes) and len(result.sizes) == 3
     assert all(w >= 0.3 * 64 for w in result.plan.widths.values())

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from deploy_prune.pipeline.run import _STAGES
+from deploy_prune.report.front import read_front
 from deploy_prune.report.result import read_result
 
 ROOT = Path(__file__).parents[2]
@@ -94,9 +95,31 @@ def test_the_independent_script_reads_the_run(finished):
 def test_an_unreachable_budget_names_the_fastest_latency_and_keeps_what_was_measured(finished):
     folder, _ = finished
     done = run(folder, "--speedup", "1000")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["data", "train", "baseline", "profile"]
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: the budget of ") and "the fastest plan is predicted to take" in line
     assert not (folder / "run" / "report").exists()  # no report of the old budget beside the new one
     assert json.loads((folder / "run" / "profile" / "stage.json").read_text())["stage"] == "profile"
+
+
+def test_several_budgets_share_the_dense_model_and_end_in_a_front(finished):
+    folder, _ = finished
+    command = ("-m", "deploy_prune", "run", folder / "tiny.yaml", "--budgets", "1000x,1.2", "--out", folder / "several")
+    done = run_python(*command)
+    assert done.returncode == 1, done.stderr
+    assert sum(line.startswith("train") and not line.endswith("skipped)") for line in done.stdout.splitlines()) == 1
+    front = read_front(folder / "several" / "front" / "front.json")
+    assert [(point.asked, point.pruned is None) for point in front.points] == [("1.2x", False), ("1000x", True)]
+    assert front.points[1].fastest_ms > 0 and "unreachable" in front.points[1].reason
+    (mild, _), dense = front.points, front.dense
+    assert mild.pruned.metric.name == dense.metric.name == "mAP50-95"
+    assert mild.pruned.params < dense.params and mild.pruned.rounds and mild.seconds > 0
+    assert {one.phase for one in front.spent} == {"data", "train", "baseline", "profile"}
+    shared = [(folder / "several" / part / "train" / "dense.pt").stat().st_ino for part in (".", "1.2x", "1000x")]
+    assert len(set(shared)) == 1
+    assert read_result(folder / "several" / "1.2x" / "report" / "report.json").budget.speedup == 1.2
+    again = run_python(*command)
+    assert "(unchanged, skipped)" in again.stdout and not any(
+        line.startswith("finetune") and not line.endswith("skipped)") for line in again.stdout.splitlines()
+    )

@@ -117,3 +117,17 @@ def test_keys_follow_values_not_order():
 @pytest.mark.parametrize(("seconds", "text"), [(3.21, "3.2 s"), (59.9, "59.9 s"), (245, "4 min 05 s")])
 def test_durations_read_well(seconds, text):
     assert format_duration(seconds) == text
+
+
+def test_a_finished_stage_is_taken_over_by_another_run(tmp_path):
+    first, second = (RunStore(tmp_path / name) for name in ("first", "second"))
+    for text, key in (("old", "k1"), ("new", "k2")):
+        draft = first.open_draft("train", key)
+        (draft.out / "net.txt").write_text(text)
+        first.commit(draft, Record("train", key, "trained", 1.0))
+        second.adopt("train", key, first)
+        assert second.find("train", key) == Record("train", key, "trained", 1.0)
+        ours, theirs = (store.output("train") / "net.txt" for store in (second, first))
+        assert ours.read_text() == text and ours.stat().st_ino == theirs.stat().st_ino
+    first.discard("train")
+    assert (second.output("train") / "net.txt").read_text() == "new"

@@ -223,8 +223,8 @@ def test_without_matplotlib_the_pip_line_is_given():
 
 def test_the_page_gives_the_gap_of_each_round():
     page = write_page(RESULT)
-    assert "| 1 | 5.20 ms | 4.70 ms | 5.00 ms |  |  |  |" in page
-    assert "| 2 | 4.90 ms | 4.80 ms | 5.00 ms | 0.25 | 0.24 | 4.00 % |" in page
+    assert "| 1 | 5.20 ms | 0.10 ms | 4.70 ms | no | 5.00 ms |  |  |  |" in page
+    assert "| 2 | 4.90 ms | 0.20 ms | 4.80 ms | yes | 5.00 ms | 0.25 | 0.24 | 4.00 % |" in page
 
 
 def test_further_limits_are_told_and_decide():

@@ -1,7 +1,7 @@
 import pytest
 
 from deploy_prune.errors import InputError
-from deploy_prune.search.menu import Menu, restrict
+from deploy_prune.search.menu import Menu, prefer_widths, restrict
 
 
 def test_loss_at_by_hand():
@@ -73,3 +73,13 @@ def test_what_cannot_be_equal_is_said(equal, message):
 def test_a_menu_refuses_equal_groups_of_other_widths():
     with pytest.raises(InputError, match="group 'b': its widths differ from those of 'a', its equal"):
         Menu({"a": (8,), "b": (4,)}, {"a": (0.0,), "b": (0.0,)}, equal=(("a", "b"),))
+
+
+def test_other_widths_cost_a_share_of_the_loss_more():
+    menu = Menu({"a": (8, 16), "b": (4, 8, 12)}, {"a": (2.0, 0.0), "b": (3.0, 1.0, 0.0)})
+    preferring = prefer_widths(menu, {"a": 8, "b": 8}, 0.1)  # loses 3, so that both changes together cost 0.3
+    assert preferring.loss["a"] == pytest.approx((1.85, 0.0))
+    assert preferring.loss["b"] == pytest.approx((3.0, 0.85, 0.0))
+    assert preferring.widths == menu.widths
+    dense = prefer_widths(menu, {"a": 16, "b": 12}, 0.1)
+    assert dense.loss == menu.loss  # nothing is lost, so nothing is added

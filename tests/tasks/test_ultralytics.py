@@ -1,5 +1,6 @@
 from collections import Counter
 from copy import deepcopy
+from pathlib import Path
 
 import onnx
 import pytest
@@ -10,6 +11,7 @@ from rich.progress import Progress
 from deploy_prune.datasets import write_digits
 from deploy_prune.errors import ExportError, InputError
 from deploy_prune.export.parity import check_parity
+from deploy_prune.tasks import ultralytics_api as api
 from deploy_prune.tasks.architecture import architecture
 from deploy_prune.tasks.schedule import Schedule
 from deploy_prune.tasks.ultralytics import UltralyticsTask
@@ -282,3 +284,11 @@ def test_smaller_scales_of_an_architecture_are_built_untrained(data):
     network = smaller["yolov8n.yaml"]()
     assert sum(p.numel() for p in network.parameters()) < 4e6 and network.task == "detect"
     assert list(UltralyticsTask(data, task="segment", model="yolov8s-seg.yaml").smaller()) == ["yolov8n-seg.yaml"]
+
+
+def test_a_network_made_by_the_name_of_its_architecture_can_be_exported_and_saved(tmp_path):
+    network = api.build_network("detect", "yolov8n.yaml", 3, 0)
+    assert network.task == "detect"
+    task = UltralyticsTask(Path(), image_size=64)
+    assert task.export_onnx(network, tmp_path / "net.onnx").stat().st_size > 1_000_000
+    assert api.load_network(task.save(network, tmp_path / "net.pt")).task == "detect"

@@ -1,0 +1,119 @@
+"""What ``deploy-prune prune`` is asked: a named model, budgets and how to search; checked before anything is spent."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from deploy_prune.datasets.calibration import read_calibration
+from deploy_prune.errors import InputError
+from deploy_prune.hardware.availability import require_searchable
+from deploy_prune.hardware.machine import detect_machine
+from deploy_prune.hardware.profile import HardwareProfile
+from deploy_prune.importance.calibration import Calibration
+from deploy_prune.importance.named import criterion_named
+from deploy_prune.pipeline.latency_budget import Budget
+from deploy_prune.pipeline.latency_search import Subject
+from deploy_prune.pipeline.named_model import NamedModel, load_model
+from deploy_prune.pipeline.settings import device_facts
+
+
+@dataclass(frozen=True)
+class PruneRequest:
+    """The arguments of a call.
+
+    Attributes:
+        source: the model, as in :func:`~deploy_prune.pipeline.named_model.load_model`.
+        budgets: one or several.
+        profile: the device.
+        image_size: side of the input in pixels; None: what suits the model.
+        task: of a YOLO architecture.
+        calibration: a folder of pictures, or an array (``datasets.calibration``); None: widths cost the importance
+            that they remove.
+        importance: name of the criterion by which units are ranked within their group (``importance.named``).
+        remove_branches: whether whole residual branches may go.
+    """
+
+    source: str
+    budgets: tuple[Budget, ...]
+    profile: HardwareProfile
+    image_size: int | None = None
+    task: str = "detect"
+    calibration: Path | None = None
+    importance: str = "l2"
+    remove_branches: bool = False
+
+    def open(self) -> PruneSubject:
+        """Load the model and the calibration data.
+
+        Raises:
+            InputError: there is no such model or data, or the profile cannot be searched under here.
+            MissingDependencyError: a package that has the model or the pictures is not installed.
+        """
+        criterion_named(self.importance)  # a mistake need not wait for the model
+        require_searchable(self.profile)
+        named = load_model(self.source, image_size=self.image_size, task=self.task)
+        if not isinstance(named.inputs, torch.Tensor):
+            kind = type(named.inputs).__name__
+            raise InputError(
+                f"{self.source} takes a {kind}; only models of one tensor can be exported and measured yet"
+            )
+        data = None
+        if self.calibration is not None:
+            data = torch.from_numpy(read_calibration(self.calibration, named.inputs.shape[1:]))
+        return PruneSubject(self, named, data)
+
+
+@dataclass(frozen=True, eq=False)
+class PruneSubject:
+    """The model and the calibration data of a request, loaded; ``calibration`` is (n, …) or None."""
+
+    request: PruneRequest
+    named: NamedModel
+    calibration: torch.Tensor | None
+
+    @property
+    def module(self) -> nn.Module:
+        """The dense model."""
+        return self.named.module
+
+    def search_subject(self) -> Subject:
+        """The same as the search takes it."""
+        transform = self.named.kept_output
+        data = None if self.calibration is None else Calibration.of(self.calibration, output_transform=transform)
+        return Subject(
+            self.named.module,
+            self.named.inputs,
+            self.named.export,
+            importance=criterion_named(self.request.importance),
+            calibration=data,
+            output_transform=transform,
+            remove_branches=self.request.remove_branches,
+        )
+
+    def facts(self) -> dict[str, object]:
+        """What stages depend on, by name; a stage is redone when a fact that it reads has changed."""
+        request = self.request
+        tensors = dict((*self.module.named_parameters(), *self.module.named_buffers()))
+        data = None if self.calibration is None else _digest({"": self.calibration})
+        return {
+            "model": [request.source, list(self.named.inputs.shape), _digest(tensors)],
+            "device": device_facts(request.profile, detect_machine()),
+            "search": [request.importance, request.remove_branches, data],
+            **{budget.name: budget.name for budget in request.budgets},
+        }
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    """sha256 over names, shapes and content."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        array = np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+        digest.update(repr((name, array.shape)).encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
