@@ -40,7 +40,12 @@ def cell_of(search, speedup, folder, profile, progress):
         result = search.prune(Budget(speedup=speedup), progress)
     except UnreachableBudgetError as error:
         fastest = search.loop.device.dense_s / error.fastest_s
-        return {"speedup": speedup, "unreachable": str(error), "fastest": fastest, "budget_s": time.monotonic() - started}
+        return {
+            "speedup": speedup,
+            "unreachable": str(error),
+            "fastest": fastest,
+            "budget_s": time.monotonic() - started,
+        }
     seconds = time.monotonic() - started
     file = search.subject.export(result.model, folder / f"{speedup:g}x.onnx")
     fresh = measure_apart((folder / "dense.onnx", file), profile.engine, profile.threads)
