@@ -2,7 +2,6 @@
 
     python benchmarks/budgets.py                                   # ONNX Runtime, ten models at 1.5, 2 and 3 times
     python benchmarks/budgets.py --profile cpu-openvino --models mobilenet_v2 resnet50 vit_b_16 yolov8n
-    python benchmarks/budgets.py --tables                          # only write the tables of docs/budgets.md
 
 Results go to benchmarks/results/budgets/PROFILE.json, one cell after the other; finished cells are kept (--again does
 them anew). The exported files stay in --files, for benchmarks/efficiency.py.
@@ -29,8 +28,6 @@ from deploy_prune.pipeline.latency_search import LatencySearch, Subject
 from deploy_prune.store import MeasurementStore
 
 SPEEDUPS = (1.5, 2.0, 3.0)
-WINDOW = (0.93, 1.00)
-LIMIT = 1.02
 
 
 def cell_of(search, speedup, folder, profile, progress):
@@ -129,8 +126,8 @@ def line_of(cell):
         return f"{cell['speedup']:g}x: unreachable, fastest {cell['fastest']:.2f}x"
     fresh = cell["fresh"]
     return (
-        f"{cell['speedup']:g}x: {fresh['ratio']:.3f}x [{fresh['low']:.3f}, {fresh['high']:.3f}], share {cell['share']:.3f},"
-        f" {cell['mac_reduction']:.2f}x fewer MACs, {len(cell['rounds'])} rounds, {cell['budget_s']:.0f} s"
+        f"{cell['speedup']:g}x: {fresh['ratio']:.3f}x [{fresh['low']:.3f}, {fresh['high']:.3f}], "
+        f"share {cell['share']:.3f}, {cell['mac_reduction']:.2f}x fewer MACs, {len(cell['rounds'])} rounds, {cell['budget_s']:.0f} s"
     )
 
 

@@ -13,6 +13,7 @@ Results go to benchmarks/results/efficiency.json, one model after the other; wha
 
 import argparse
 import datetime
+import itertools
 import json
 import subprocess
 import sys
@@ -29,6 +30,7 @@ SETTINGS = [(scope, round_to) for scope in ("local", "global", "isomorphic") for
 NEAR = 0.1
 FINALISTS = 2
 LIMIT_S = 120
+SPEEDUPS = (1.5, 2.0, 3.0)
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -64,15 +66,12 @@ def try_setting(name, setting, dense, folder, console):
             return points
     measured = sorted((p for p in points if "speedup" in p), key=lambda p: p["ratio"])
     for asked in SPEEDUPS:
-        for left, right in zip(measured, measured[1:], strict=False):
+        for left, right in itertools.pairwise(measured):
             if left["speedup"] < asked <= right["speedup"]:
                 share = (asked - left["speedup"]) / (right["speedup"] - left["speedup"])
                 add(left["ratio"] + share * (right["ratio"] - left["ratio"]))
                 break
     return points
-
-
-SPEEDUPS = (1.5, 2.0, 3.0)
 
 
 def nearest(points, asked):

@@ -1,9 +1,9 @@
 """How much faster one exported model is than another, measured afresh with the engine alone.
 
 Shares no code with the package, so that it can contradict it. Each of several fresh processes opens both models (the
-other one first in every second process) and runs them by turns A B B A on one core, with random inputs; a process counts
-once, by the median of its rounds. The ratio is the geometric mean over the processes, its interval Student's t over
-their logarithms.
+other one first in every second process) and runs them by turns A B B A on one core, with random inputs; a process
+counts once, by the median of its rounds. The ratio is the geometric mean over the processes, its interval Student's t
+over their logarithms.
 
     python benchmarks/fresh_ratio.py dense.onnx pruned.onnx [--engine openvino] [--processes 6] [--seconds 3]
 
