@@ -127,7 +127,8 @@ def line_of(cell):
     fresh = cell["fresh"]
     return (
         f"{cell['speedup']:g}x: {fresh['ratio']:.3f}x [{fresh['low']:.3f}, {fresh['high']:.3f}], "
-        f"share {cell['share']:.3f}, {cell['mac_reduction']:.2f}x fewer MACs, {len(cell['rounds'])} rounds, {cell['budget_s']:.0f} s"
+        f"share {cell['share']:.3f}, {cell['mac_reduction']:.2f}x fewer MACs, {len(cell['rounds'])} rounds, "
+        f"{cell['budget_s']:.0f} s"
     )
 
 

@@ -72,7 +72,7 @@ def times_markdown(found: dict) -> str:
     rows = []
     for one in found["models"]:
         seconds = [cell["budget_s"] for cell in one["cells"]]
-        rows.append([one["model"], f"{one["dense_ms"]:.1f}", f"{one['tables_s']:.0f}",
+        rows.append([one["model"], f"{one['dense_ms']:.1f}", f"{one['tables_s']:.0f}",
                      f"{one['tables_s'] + seconds[0]:.0f}", " and ".join(f"{s:.0f}" for s in seconds[1:])])  # fmt: skip
     heads = ["model", "dense, ms", "tables, s", "first budget with tables, s", "further budgets, s each"]
     return "\n\n".join([markdown(heads, rows), source(found)])
