@@ -1,0 +1,70 @@
+"""The networks of the latency benchmarks, with random weights, which cost the same time as trained ones."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deploy_prune.export.onnx import export_onnx
+
+TORCHVISION = {
+    "resnet50": 224,
+    "mobilenet_v2": 224,
+    "efficientnet_b0": 224,
+    "regnet_y_400mf": 224,
+    "convnext_tiny": 224,
+    "vit_b_16": 224,
+    "swin_t": 224,
+    "deeplabv3_mobilenet_v3_large": 224,
+}
+"""Model -> side of its image in pixels."""
+ULTRALYTICS = {"yolov8n": 320, "yolo11n": 320}
+CLASSES = 80
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A network, one input, what picks from its output that which keeps its shape, and how it is exported."""
+
+    model: nn.Module
+    inputs: torch.Tensor
+    kept_output: Callable[[Any], Any] | None
+    export: Callable[[nn.Module, Path], Path]
+
+
+def names() -> list[str]:
+    """All models, in the order of the tables."""
+    return [*TORCHVISION, *ULTRALYTICS]
+
+
+def build(name: str) -> Case:
+    """The network of this name, the same at every call."""
+    torch.manual_seed(0)
+    if name in ULTRALYTICS:
+        from deploy_prune.tasks import ultralytics_api as api
+        from deploy_prune.tasks.ultralytics import UltralyticsTask
+
+        size = ULTRALYTICS[name]
+        task = UltralyticsTask(Path(), task="detect", model=f"{name}.yaml", image_size=size)
+        model = api.build_network("detect", f"{name}.yaml", CLASSES, 0)
+        model.task = "detect"
+        return Case(model.eval(), torch.rand(1, 3, size, size), task.kept_output, task.export_onnx)
+    import torchvision
+
+    builder = torchvision.models.get_model_builder(name)
+    weights = {"weights": None} | ({"weights_backbone": None} if name.startswith("deeplab") else {})
+    inputs = torch.rand(1, 3, TORCHVISION[name], TORCHVISION[name])
+    return Case(builder(**weights).eval(), inputs, None, lambda model, path: export_onnx(model, inputs, path))
+
+
+def output_layers(model: nn.Module, inputs: torch.Tensor) -> list[nn.Module]:
+    """Layers whose channels reach the model's output, which other tools have to be told of."""
+    from deploy_prune.pruner.dependency import DependencyGraph
+
+    frozen = DependencyGraph().build_dependency(model, inputs).frozen
+    reaching = [group for group in frozen if group.reason.startswith("reaches the model's output")]
+    names = {part.parameter.rpartition(".")[0] for group in reaching for part in group.slices if part.axis == 0}
+    return [module for name, module in model.named_modules() if name in names]

@@ -1,0 +1,140 @@
+"""Write the tables of docs/latency.md from the results of budgets.py, predictions.py and efficiency.py.
+
+    python benchmarks/latency_tables.py
+
+No number is typed by hand; a table whose results are not there is left as it is.
+"""
+
+import json
+import statistics
+from pathlib import Path
+
+from markers import ROOT, fill
+
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENT = "docs/latency.md"
+WINDOW = (0.93, 1.00)
+LIMIT = 1.02
+
+
+def read(path: Path) -> dict | None:
+    """A result file, None if it has not been made."""
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def markdown(heads: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def budgets_markdown(found: dict) -> str:
+    """One row per model and budget: asked, predicted first, measured afresh."""
+    rows, shares, unreachable = [], [], 0
+    for one in found["models"]:
+        for cell in one["cells"]:
+            head = [f"{one['model']}, {one['pixels']} px", f"{cell['speedup']:g}×"]
+            if "unreachable" in cell:
+                unreachable += 1
+                rows.append([*head, f"said to be unreachable: {cell['fastest']:.2f}× at most", "", "", "", "", ""])
+                continue
+            fresh, rounds = cell["fresh"], cell["rounds"]
+            shares.append(cell["share"])
+            first = 100 * (rounds[0]["predicted_s"] / rounds[0]["measured_s"] - 1)
+            rows.append([
+                *head, f"{fresh['ratio']:.2f}× [{fresh['low']:.2f}, {fresh['high']:.2f}]", f"{cell['share']:.3f}",
+                f"{cell['mac_reduction']:.2f}×", f"{fresh['ratio'] / cell['mac_reduction']:.2f}", f"{first:+.1f} %",
+                f"{len(rounds)}",
+            ])  # fmt: skip
+    heads = [
+        "model",
+        "asked",
+        "measured afresh",
+        "share of the budget",
+        "fewer MACs",
+        "efficiency",
+        "first error",
+        "rounds",
+    ]
+    inside = sum(WINDOW[0] <= share <= WINDOW[1] for share in shares)
+    noise = [abs(one["noise"]["ratio"] - 1) for one in found["models"]]
+    text = (
+        f"{inside} of {len(shares)} lie within [{WINDOW[0]}, {WINDOW[1]:.2f}] of the budget, "
+        f"{sum(share > LIMIT for share in shares)} above {LIMIT}; {unreachable} were said to be unreachable before "
+        f"anything was pruned. Dense networks against themselves: {100 * statistics.median(noise):.1f} % off 1 in the "
+        f"median, {100 * max(noise):.1f} % at most."
+    )
+    return "\n\n".join([markdown(heads, rows), text, source(found)])
+
+
+def times_markdown(found: dict) -> str:
+    """What a first budget takes, and each further one."""
+    rows = []
+    for one in found["models"]:
+        seconds = [cell["budget_s"] for cell in one["cells"]]
+        rows.append([one["model"], f"{one['dense_ms']:.1f}", f"{one['tables_s']:.0f}",
+                     f"{one['tables_s'] + seconds[0]:.0f}", " and ".join(f"{s:.0f}" for s in seconds[1:])])  # fmt: skip
+    heads = ["model", "dense, ms", "tables, s", "first budget with tables, s", "further budgets, s each"]
+    return "\n\n".join([markdown(heads, rows), source(found)])
+
+
+def predictions_markdown(found: dict) -> str:
+    """Errors per model, and over all plans."""
+    rows = [[one["model"], *errors(one)] for one in found["models"]]
+    rows.append(["**all**", *errors(found["all"])])
+    heads = ["model", "median error", "90th percentile", "bias", "within two standard deviations"]
+    plans = sum(len(one["plans"]) for one in found["models"])
+    return "\n\n".join([markdown(heads, rows), f"{plans} random plans, none of them used for fitting.", source(found)])
+
+
+def errors(summary: dict) -> list[str]:
+    """Four cells."""
+    shares = [f"{100 * summary[key]:.1f} %" for key in ("median", "p90")]
+    return [*shares, f"{100 * summary['bias']:+.1f} %", f"{100 * summary['within_2_std']:.0f} %"]
+
+
+def efficiency_markdown(found: dict) -> str:
+    """Ours beside the best of Torch-Pruning's nine settings at each real speed-up."""
+    rows, won, cells = [], 0, 0
+    for one in found["models"]:
+        for cell in one["cells"]:
+            finals = dict(cell["finals"])
+            ours = finals.pop("ours")
+            best = max(finals, key=lambda setting: finals[setting]["efficiency"], default=None)
+            cells += 1
+            won += best is None or ours["efficiency"] > finals[best]["efficiency"]
+            rows.append([
+                one["model"], f"{cell['speedup']:g}×", f"{ours['ratio']:.2f}×", f"{ours['efficiency']:.2f}",
+                f"{finals[best]['ratio']:.2f}×" if best else "none reaches it",
+                f"{finals[best]['efficiency']:.2f}" if best else "",
+                best.strip("()").replace("'", "").replace("None", "no rounding") if best else "",
+            ])  # fmt: skip
+    heads = ["model", "asked", "ours", "efficiency", "best of Torch-Pruning", "efficiency", "its setting"]
+    text = f"Ours is higher in {won} of {cells} cells."
+    return "\n\n".join([markdown(heads, rows), text, source(found)])
+
+
+def source(found: dict) -> str:
+    """Where and when."""
+    return f"Measured on {found['date']} on {found['machine']}, one thread, {found['engine']}, fp32, random weights."
+
+
+TABLES = {
+    "budgets": ("budgets/cpu-onnxruntime.json", budgets_markdown),
+    "budgets-openvino": ("budgets/cpu-openvino.json", budgets_markdown),
+    "times": ("budgets/cpu-onnxruntime.json", times_markdown),
+    "predictions": ("predictions/cpu-onnxruntime.json", predictions_markdown),
+    "efficiency": ("efficiency.json", efficiency_markdown),
+}
+
+
+def main() -> None:
+    """Fill every table whose results exist."""
+    for name, (file, write) in TABLES.items():
+        found = read(RESULTS / file)
+        if found is not None:
+            fill(DOCUMENT, name, "latency_tables.py", write(found))
+
+
+if __name__ == "__main__":
+    main()
