@@ -23,7 +23,7 @@ from rich.progress import Progress
 from deploy_prune.errors import UnreachableBudgetError
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import load_profile
-from deploy_prune.pipeline.closed_loop import Budget
+from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_search import LatencySearch, Subject
 from deploy_prune.store import MeasurementStore
 
