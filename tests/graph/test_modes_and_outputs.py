@@ -124,7 +124,7 @@ def test_a_graph_that_is_not_built_says_so():
 
 
 def test_a_ratio_and_a_criterion_of_another_kind_are_refused():
-    with pytest.raises(InputError, match="pruning ratio is half"):
+    with pytest.raises(InputError, match="pruning ratio is 'half'"):
         BasePruner(Returns(lambda y: y), DATA, importance=len, pruning_ratio="half")
     with pytest.raises(InputError, match="importance is 'l2'"):
         BasePruner(Returns(lambda y: y), DATA, importance="l2", pruning_ratio=0.5).step()
