@@ -129,7 +129,10 @@ def test_a_group_by_layer_and_indices():
     [
         ({"pruning_ratio": 1.0}, "pruning ratio is 1.0; give the share to remove, at least 0 and below 1"),
         ({"iterative_steps": 0}, "iterative_steps is 0; give a whole number, at least 1"),
-        ({"pruning_ratio": {nn.Conv2d(1, 1, 1): 0.5}}, "names the layer Conv2d.* that is not in the model; give layers of the model"),
+        (
+            {"pruning_ratio": {nn.Conv2d(1, 1, 1): 0.5}},
+            "names the layer Conv2d.* that is not in the model; give layers of the model",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):
