@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
 from deploy_prune.graph.attributes import TracedInt
+
+_NO_OBJECTS = (
+    torch.Tensor, Mapping, list, tuple, deque, nn.Module, type, ModuleType, FunctionType, MethodType,
+    BuiltinFunctionType, partial, int, float, complex, str, bytes,
+)  # fmt: skip
+"""Containers, which have rules of their own, and what holds no results of a model."""
 
 Inputs = Any
 """A tensor, a tuple or list of positional arguments, or a dict of keyword arguments."""
@@ -25,24 +32,60 @@ def call_model(model: Callable[..., Any], inputs: Inputs) -> Any:
     return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
 
-def plain(output: Any) -> Any:
-    """An output as dicts, lists and tensors: mappings of any class, dataclasses, one object of attributes.
+def plain(output: Any, model: nn.Module | None = None) -> Any:
+    """An output as dicts, lists and tensors: mappings of any class, dataclasses, objects of attributes, however nested.
 
-    Other objects nested deeper, such as key-value caches, are the model's own state and come back empty.
+    An object that stands under the name of an argument of the model's own ``forward`` (a key-value cache as
+    ``past_key_values``) is state that a later call is given back, and comes back empty.
+
+    Args:
+        output: what the model returned.
+        model: the model; None: no object is its state.
     """
-    if hasattr(output, "__dict__") and not isinstance(output, (torch.Tensor, Mapping, list, tuple)):
-        return _plain(vars(output))
-    return _plain(output)
+    named = set(inspect.signature(model.forward).parameters) if model is not None else set()
+    seen: set[int] = set()
+    parts = _parts(output)
+    if isinstance(parts, dict):
+        return {k: None if k in named and _is_object(v) else _plain(v, seen) for k, v in parts.items()}
+    return _plain(output, seen)
 
 
-def _plain(output: Any) -> Any:
+def _plain(output: Any, seen: set[int]) -> Any:
+    """The same for what lies deeper; an object that was ``seen`` before is not repeated."""
+    if isinstance(output, torch.Tensor):
+        return output
+    if _is_object(output):
+        if id(output) in seen:
+            return None
+        seen.add(id(output))
+    parts = _parts(output)
+    if isinstance(parts, dict):
+        return {key: _plain(part, seen) for key, part in parts.items()}
+    return [_plain(part, seen) for part in parts]
+
+
+def _parts(output: Any) -> dict[Any, Any] | list[Any]:
+    """What an output is made of, by name where it has names; nothing for modules, classes and plain data."""
     if isinstance(output, Mapping):
-        return {key: _plain(value) for key, value in output.items()}
-    if isinstance(output, (list, tuple)):
-        return [_plain(value) for value in output]
-    if is_dataclass(output) and not isinstance(output, type):
-        return {field.name: _plain(getattr(output, field.name, None)) for field in fields(output)}
-    return output if isinstance(output, torch.Tensor) else None
+        return dict(output)
+    if isinstance(output, (list, tuple, deque)):
+        return list(output)
+    if not _is_object(output):
+        return []
+    slots = [name for kind in type(output).__mro__ for name in _as_names(vars(kind).get("__slots__", ()))]
+    found = {name: getattr(output, name) for name in slots if hasattr(output, name)}
+    return found | getattr(output, "__dict__", {})
+
+
+def _as_names(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _is_object(thing: Any) -> bool:
+    """Whether it is an instance of a class in Python that may hold tensors in attributes."""
+    if isinstance(thing, _NO_OBJECTS):
+        return False
+    return hasattr(thing, "__dict__") or hasattr(type(thing), "__slots__")
 
 
 def alternative_forwards(module: nn.Module) -> list[Callable[..., Any]]:

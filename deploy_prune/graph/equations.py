@@ -123,7 +123,7 @@ def distinct(equations: Iterable[SizeEquation]) -> list[SizeEquation]:
 
 def untrue_sizes(
     equations: Sequence[SizeEquation], labels: np.ndarray, values: Mapping[Attribute, int]
-) -> list[Frozen]:
+) -> list[tuple[SizeEquation, Frozen]]:
     """Freeze the components whose removal would change the two sides of a size equation by different amounts.
 
     Attributes take up the difference where an equation names one that no other equation determines; of several in one
@@ -148,8 +148,22 @@ def untrue_sizes(
         hit = changes.present[changes.concerned(equation) if expected is None else change != expected]
         if hit.size:
             why = "would make a size that the code computes untrue"
-            found.append(Frozen(np.flatnonzero(np.isin(labels, hit)), why, equation.place))
+            found.append((equation, Frozen(np.flatnonzero(np.isin(labels, hit)), why, equation.place)))
     return found
+
+
+def tie_shared_sizes(equations: Sequence[SizeEquation], untrue: Iterable[SizeEquation]) -> Ties:
+    """Ties between axes that expressions size, index by index, where one attribute in an untrue one stands in several.
+
+    ``config.num_heads * self.head_dim`` sizes an axis in every layer: heads of all layers then go together.
+    """
+    shared = attributes_of(untrue)
+    sized: dict[tuple[Attribute, int], list[Atoms]] = defaultdict(list)
+    for equation in equations:
+        for attribute in attributes_in(equation.expression) if equation.atoms.ndim == 1 else ():
+            if attribute in shared:
+                sized[attribute, len(equation.atoms)].append(equation.atoms)
+    return [(vectors[0], v) for vectors in sized.values() for v in vectors[1:]]
 
 
 def _sizes_in(expression: Expression) -> Iterator[AxisSize]:

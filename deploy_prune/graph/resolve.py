@@ -26,7 +26,7 @@ from deploy_prune.graph.boxes import (
     tie_boxes,
     tie_counts,
 )
-from deploy_prune.graph.equations import distinct, tie_equal_sizes, untrue_sizes
+from deploy_prune.graph.equations import distinct, tie_equal_sizes, tie_shared_sizes, untrue_sizes
 from deploy_prune.graph.values import OUTPUT, Atoms, Box, Facts, Frozen, Projection, SizeEquation
 
 
@@ -48,6 +48,11 @@ class Components:
     def count(self) -> int:
         """Number of components."""
         return len(self.reason_of)
+
+    @property
+    def free(self) -> int:
+        """Number of atoms that nothing freezes."""
+        return int((self.reason_of[self.labels] < 0).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,25 +98,37 @@ def _components(
     values: Mapping[Attribute, int],
     frozen: list[Frozen],
 ) -> Components:
-    def tied(counted: Sequence[Box]) -> tuple[list[Frozen], np.ndarray, list[Projection]]:
+    def tied(counted: Sequence[Box], shared: Ties) -> tuple[list[Frozen], np.ndarray, list[Projection]]:
         """Reasons, components and split projections when of these boxes only the counts are kept."""
         found = list(frozen)
-        ties = tie_boxes([b for b in boxes if b not in counted], shrinking, found)
+        ties = [*tie_boxes([b for b in boxes if b not in counted], shrinking, found), *shared]
         ties += tie_equal_sizes(equations, boxes, shrinking, lambda more: _joined(united, ties + more))
         ties += tie_counts(counted, shrinking, lambda more: _joined(united, ties + more))
         return found, *_merge_projections(facts, united, ties)
 
-    frozen, labels, split = tied([])
-    collapsed = [b for b in boxes if b.counted and _is_one(labels, b)]
-    if collapsed:
-        frozen, labels, split = tied(collapsed)
-    for projection in split:
-        frozen.append(Frozen(projection.atoms.ravel(), "lives while anything behind it lives", projection.place))
-    frozen += untrue_sizes(equations, labels, values)
-    frozen += [
-        Frozen(b.atoms.ravel(), "goes only with all other indices", b.place) for b in boxes if _is_one(labels, b)
-    ]
-    return Components(labels, _first_reasons(labels, frozen), tuple(frozen))
+    def finished(shared: Ties) -> tuple[Components, list[SizeEquation]]:
+        """The components, and the equations that some of them would make untrue."""
+        reasons, labels, split = tied([], shared)
+        collapsed = [b for b in boxes if b.counted and _is_one(labels, b)]
+        if collapsed:
+            reasons, labels, split = tied(collapsed, shared)
+        for projection in split:
+            reasons.append(Frozen(projection.atoms.ravel(), "lives while anything behind it lives", projection.place))
+        untrue = untrue_sizes(equations, labels, values)
+        reasons += [freezing for _, freezing in untrue]
+        reasons += [
+            Frozen(b.atoms.ravel(), "goes only with all other indices", b.place) for b in boxes if _is_one(labels, b)
+        ]
+        components = Components(labels, _first_reasons(labels, reasons), tuple(reasons))
+        return components, [equation for equation, _ in untrue]
+
+    components, untrue = finished([])
+    shared = tie_shared_sizes(equations, untrue) if untrue else []
+    if any((components.labels[a] != components.labels[b]).any() for a, b in shared):
+        coarser, _ = finished(shared)
+        if coarser.free > components.free:
+            return coarser
+    return components
 
 
 def _is_one(labels: np.ndarray, box: Box) -> bool:

@@ -78,6 +78,8 @@ def _observe_picking(facts: Facts, name: str, args: tuple[Any, ...], kwargs: dic
         _split(facts, args, kwargs, result, value_of)
     elif name == "__getitem__":
         _getitem(facts, value_of(args[0]), args[1])
+    elif name == "view_as_complex":
+        _keep_strides_even(facts, args[0], value_of)
     elif name == "narrow":
         dim, start, length = (*args[1:], *(kwargs[k] for k in ("dim", "start", "length")[len(args) - 1 :]))
         _prefix(facts, value_of(args[0]), dim, start)
@@ -215,3 +217,18 @@ def _create(
         for axis in axes:
             _equate(facts, value, [sizes[axis]], first=axis)
         set_value(result, value)
+
+
+def _keep_strides_even(facts: Facts, pairs: torch.Tensor, value_of: ValueOf) -> None:
+    """Complex numbers need even strides: a tensor of which they are only a part must lose whole pairs everywhere."""
+    whole = pairs._base
+    if whole is None or whole.numel() == pairs.numel():
+        return
+    block = value_of(whole).block_at(whole.ndim - 1)
+    if block is None:
+        return
+    indices = facts.project(block, [whole.ndim - 1]).atoms
+    if len(indices) % 2 or whole.stride(-1) != 1:
+        facts.freeze(indices, "lies in memory that is read as complex numbers")
+    else:
+        facts.unify(indices[0::2], indices[1::2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +35,7 @@ def trace(
     *,
     forward_fn: Callable[[nn.Module, Inputs], Any] | None = None,
     output_transform: Callable[[Any], Any] | None = None,
+    keeping_channels: Sequence[nn.Module] = (),
 ) -> Trace:
     """Run the model in eval mode, and in train mode too if anything in it asks for the mode; collect what both say.
 
@@ -43,6 +44,7 @@ def trace(
         example_inputs: see :data:`Inputs`.
         forward_fn: ``forward_fn(model, inputs)`` in place of a plain call.
         output_transform: picks from the model's output what must keep its shape; by default all of it.
+        keeping_channels: layers whose outputs must lose the channels that their inputs lose, whatever they compute.
 
     Raises:
         InputError: it is no module, or a TorchScript module, or its forward returns an iterator that nothing has run.
@@ -50,7 +52,7 @@ def trace(
     """
     _refuse_other_things(model)
     with kept(model) as snapshot:
-        tracer = Tracer(model, snapshot)
+        tracer = Tracer(model, snapshot, keeping_channels)
         run = _Run(model, example_inputs, forward_fn or call_model, output_transform, tracer)
         training = False
         try:
@@ -114,7 +116,7 @@ class _Run:
                 attributes = trace_attributes(self.model)
                 output = self.forward(self.model, self.inputs)
                 _refuse_iterators(output)
-                tracer.freeze_output(self.transform(output) if self.transform else output)
+                tracer.freeze_output(self.transform(output) if self.transform else output, self.model)
         except InputError:
             raise
         except Exception as error:

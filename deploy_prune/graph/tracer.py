@@ -36,9 +36,10 @@ class Tracer:
         made_up: what leaves arithmetic out; None: everything is computed.
     """
 
-    def __init__(self, model: nn.Module, snapshot: Snapshot) -> None:
+    def __init__(self, model: nn.Module, snapshot: Snapshot, keeping_channels: Sequence[nn.Module] = ()) -> None:
         self.facts = Facts(self.locate)
         self.snapshot = snapshot
+        self.keeping_channels = keeping_channels
         self.made_up: MadeUp | None = None
         self.values: dict[int, tuple[weakref.ref[torch.Tensor], Value]] = {}
         self.own_values: dict[str, Value] = {}
@@ -65,6 +66,8 @@ class Tracer:
             stack.enter_context(heard_calls(self._call))
             for module, twin in self.twins:
                 stack.callback(module.register_forward_hook(partial(self._hear_twin, twin), with_kwargs=True).remove)
+            for module in self.keeping_channels:
+                stack.callback(module.register_forward_hook(self._tie_sides).remove)
             stack.enter_context(hear_comparisons(self.facts.comparisons))
             stack.enter_context(heard_functionals())
             stack.enter_context(HeardOperators(self.hear))
@@ -101,6 +104,12 @@ class Tracer:
     ) -> None:
         if not self.inside_alternative:
             self._run_alternative(twin, args, kwargs, output)
+
+    def _tie_sides(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """What enters a layer and what leaves it in the same shape live and die together."""
+        for old, new in zip(_tensors(args), _tensors(output), strict=False):
+            if old.shape == new.shape:
+                combine(self.facts, [self.value_of(old), self.value_of(new)], tuple(old.shape))
 
     def _run_alternative(
         self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], instead_of: Any = None
@@ -249,10 +258,10 @@ class Tracer:
             for block in new:
                 self.facts.freeze(block.atoms, "is written into a view of another tensor")
 
-    def freeze_output(self, output: Any) -> None:
+    def freeze_output(self, output: Any, model: nn.Module) -> None:
         """What reaches the output keeps its shape."""
         self.operator = OUTPUT
-        for path, leaf in pytree.tree_flatten_with_path(plain(output))[0]:
+        for path, leaf in pytree.tree_flatten_with_path(plain(output, model))[0]:
             if isinstance(leaf, torch.Tensor):
                 where = pytree.keystr(path)
                 self.facts.freeze(

@@ -19,7 +19,7 @@ from deploy_prune.graph.grouping import Axis, Grouped, Slices, group_components
 from deploy_prune.graph.resolve import Components, Resolved, resolve
 from deploy_prune.graph.rows import RowFinder
 from deploy_prune.graph.trace import Trace
-from deploy_prune.graph.values import Atoms, Facts, Place
+from deploy_prune.graph.values import OUTPUT, Atoms, Facts, Place
 
 Partition = Literal["columns", "rows", "cells"]
 """One of the three partitions of :class:`~deploy_prune.graph.resolve.Resolved`."""
@@ -61,6 +61,12 @@ class FrozenGroup:
     slices: tuple[Slices, ...]
     reason: str
     place: Place
+
+    @property
+    def explanation(self) -> str:
+        """The reason, and what to do about it where that is in the user's hands."""
+        free = "; if it may change, give an output_transform that leaves it out"
+        return self.reason + (free if self.place.operator == OUTPUT else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from deploy_prune.errors import InputError
 from deploy_prune.importance.reduction import Normalizer, check_names, normalize, normalize_rows, reduce
-from deploy_prune.importance.weights import ScoredGroup, Slice, weights_of
+from deploy_prune.importance.weights import ScoredGroup, Slice, parameter_name, weights_of
 
 
 class Importance(ABC):
@@ -56,10 +57,21 @@ class GroupImportance(Importance):
 
     @torch.no_grad()
     def __call__(self, group: ScoredGroup) -> torch.Tensor | None:
-        """Scores of shape (units,), or (rows, units) of a view of all rows; None where nothing of the group counts."""
-        scores = [self.score(dependency, indices) for dependency, indices in self.counted(group)]
-        if not scores:
+        """Scores of shape (units,), or (rows, units) of a view of all rows; None where nothing of the group counts.
+
+        Raises:
+            InputError: a weight has no numbers.
+        """
+        counted = self.counted(group)
+        if not counted:
             return None
+        for dependency, _ in counted:
+            if dependency.tensor.is_meta:
+                raise InputError(
+                    f"{parameter_name(dependency)} is on the meta device and holds no numbers to score; load the "
+                    "weights first, or use RandomImportance"
+                )
+        scores = [self.score(dependency, indices) for dependency, indices in counted]
         reduced = reduce(torch.stack([s.to(scores[0]) for s in scores]), self.group_reduction)
         if scores[0].ndim == 1:
             return normalize(reduced, self.normalizer)

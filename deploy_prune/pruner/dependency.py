@@ -13,9 +13,10 @@ from deploy_prune.graph.calling import Inputs
 from deploy_prune.graph.grouping import Axis
 from deploy_prune.graph.trace import Trace, trace
 from deploy_prune.graph.units import FrozenGroup, Units, find_units
+from deploy_prune.pruner.arguments import as_indices, as_list, axes_given, refuse_strangers
 from deploy_prune.pruner.branches import Branch, find_branches
 from deploy_prune.pruner.group import Group
-from deploy_prune.pruner.node import Dependency, Node, is_out_axis, modules_named
+from deploy_prune.pruner.node import Dependency, Node, is_out_axis, modules_named, parameters_named
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.progress import Masks, Progress
 from deploy_prune.pruner.pruning_func import BasePruningFunc
@@ -42,10 +43,6 @@ class DependencyGraph(LayerFunctions):
     units: Units
     progress: Progress
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._history: History = []
-
     def build_dependency(
         self,
         model: nn.Module,
@@ -65,7 +62,7 @@ class DependencyGraph(LayerFunctions):
             example_inputs: a tensor, a tuple of positional or a dict of keyword arguments.
             forward_fn: ``forward_fn(model, inputs)`` in place of a plain call.
             output_transform: picks from the output what must keep its shape; by default all of it.
-            unwrapped_parameters: axes of bare parameters for :meth:`get_pruning_group`; others are found without it.
+            unwrapped_parameters: axes of bare parameters for :meth:`get_pruning_group`; needed for nothing else.
             customized_pruners: see :meth:`register_customized_layer`.
             ignored_layers: layers (or types of layers) whose output channels stay.
             ignored_params: parameters that stay whole.
@@ -76,17 +73,21 @@ class DependencyGraph(LayerFunctions):
         self._branches: tuple[Branch, ...] | None = None
         for kind, pruner in (customized_pruners or {}).items():
             self.register_customized_layer(kind, pruner)
-        self.trace = trace(model, example_inputs, forward_fn=forward_fn, output_transform=output_transform)
+        keeping = list(filter(self._registry.keeps_channels, model.modules()))
+        self.trace = trace(model, example_inputs, forward_fn=forward_fn, output_transform=output_transform,
+                           keeping_channels=keeping)  # fmt: skip
         self.units = find_units(self.trace, [n for n, _ in model.named_parameters()])
         self.progress = Progress(model, self.units, self.trace.attributes)
         self._modules = dict(model.named_modules())
         self._names = {m: n for n, m in self._modules.items()}
-        self._history = []
+        self._history: History = []
         parameters = {id(p): n for n, p in model.named_parameters()}
-        pairs = unwrapped_parameters.items() if isinstance(unwrapped_parameters, Mapping) else unwrapped_parameters
-        self._given_axes = {parameters[id(p)]: axis % p.ndim for p, axis in pairs or () if id(p) in parameters}
-        self._ignored_layers = list(ignored_layers or ())
-        self._ignored_params = {parameters[id(p)] for p in ignored_params or () if id(p) in parameters}
+        self._given_axes = axes_given(unwrapped_parameters, parameters)
+        ignored = as_list(ignored_layers, "ignored_layers")
+        refuse_strangers(self._names, ignored, "ignored_layers")
+        self._ignored_layers = modules_named(self._names, ignored)
+        whole = [*as_list(ignored_params, "ignored_params"), *ignored]
+        self._ignored_params = {parameters[id(p)] for p in whole if id(p) in parameters}
         self._known: dict[tuple[Axis, Axis], Dependency] = {}
         self._places = {axis: self._place(axis) for axis in self.units.axes}
         self._sides: dict[tuple[nn.Module, bool], Axis] = {}
@@ -138,10 +139,13 @@ class DependencyGraph(LayerFunctions):
             root_module_types: only groups with an output of such a layer, which becomes the root; default: all.
             kinds: ``channels``, ``heads`` or both.
         """
-        ignored = modules_named(self._names, [*ignored_layers, *self._ignored_layers])
-        wanted = None if root_module_types is None else tuple(root_module_types)
+        listed = as_list(ignored_layers, "ignored_layers")
+        refuse_strangers(self._names, listed, "ignored_layers")
+        ignored = modules_named(self._names, listed) | self._ignored_layers
+        whole = self._ignored_params | parameters_named(self.model, listed)
+        wanted = None if root_module_types is None else tuple(as_list(root_module_types, "root_module_types"))
         for unit_group in self.units.groups:
-            if unit_group.kind not in kinds or {s.parameter for s in unit_group.slices} & self._ignored_params:
+            if unit_group.kind not in kinds or {s.parameter for s in unit_group.slices} & whole:
                 continue
             if not self.progress.group(unit_group.name).width:  # it went with its branch
                 continue
@@ -171,7 +175,7 @@ class DependencyGraph(LayerFunctions):
         out = pruning_fn is None or self.is_out_channel_pruning_fn(pruning_fn)
         if not out and not self.is_in_channel_pruning_fn(pruning_fn):
             raise InputError(f"{pruning_fn!r} is no pruning function; give one such as prune_conv_out_channels")
-        return self.group_at(self._axis_of(module, out), [idxs] if isinstance(idxs, int) else idxs)
+        return self.group_at(self._axis_of(module, out), idxs)
 
     def _axis_of(self, module: Any, out: bool) -> Axis:
         """The parameter axis that counts a layer's channels."""
@@ -187,10 +191,10 @@ class DependencyGraph(LayerFunctions):
         found = self._sides.get((module, out)) or self._sides.get((module, not out))
         if found is None:
             where = "has no channels that a run reached" if module in self._names else "is not in the model"
-            raise InputError(f"{self._names.get(module, type(module).__name__)} {where}; give a layer of the model")
+            raise InputError(f"{self._names.get(module) or type(module).__name__} {where}; give a layer of the model")
         return found
 
-    def group_at(self, axis: Axis, idxs: Iterable[int]) -> Group:
+    def group_at(self, axis: Axis, idxs: Iterable[int] | int) -> Group:
         """The group of these indices of a parameter axis.
 
         Raises:
@@ -199,17 +203,15 @@ class DependencyGraph(LayerFunctions):
         dependency = self.dependency(axis)
         size = dependency.tensor.shape[axis[1]]
         channels = self._registry.channels(dependency.layer, dependency.out)
-        wanted = {int(i) for i in idxs}
+        wanted = set(as_indices(idxs))
         if channels is not None and channels > size:  # one axis serves all groups of a convolution
             wanted = {i % size for i in wanted}
         masks = self.progress.at(axis, sorted(wanted))
         if not masks or not wanted <= self.progress.covered(axis, masks):
-            why = [f.reason for f in self.frozen if any((s.parameter, s.axis) == axis for s in f.slices)]
+            why = [f.explanation for f in self.frozen if any((s.parameter, s.axis) == axis for s in f.slices)]
             side = "output" if dependency.out else "input"
-            raise InputError(
-                f"no group of {dependency.target.name} holds the {side} channels {sorted(wanted)[:8]}"
-                + (f": it {why[0]}" if why else f"; it has channels 0 to {size - 1}")
-            )
+            asked = f"no group of {dependency.target.name} holds the {side} channels {sorted(wanted)[:8]}"
+            raise InputError(asked + (f": it {why[0]}" if why else f"; it has channels 0 to {size - 1}"))
         return Group(self, masks, axis)
 
     @property
@@ -289,9 +291,7 @@ class DependencyGraph(LayerFunctions):
         asked: dict[str, np.ndarray] = {}
         history = list(pruning_history)
         branches = [name for name, out, idxs in history if not out and not idxs]
-        for name, out, idxs in history:
-            if not idxs:
-                continue
+        for name, out, idxs in (entry for entry in history if entry[2]):
             parameter, bracket, axis = name.partition("[")
             where = (parameter, int(axis[:-1])) if bracket else self._axis_of(self._modules[name], out)
             for group, mask in self.progress.at_dense(where, idxs).items():

@@ -47,7 +47,7 @@ class Graph(Protocol):
     def dependency(self, axis: Axis, root: Axis | None = None) -> Dependency:
         """The dependency that stands for one parameter axis in a group of this root."""
 
-    def group_at(self, axis: Axis, idxs: Iterable[int]) -> Group:
+    def group_at(self, axis: Axis, idxs: Iterable[int] | int) -> Group:
         """The group of these indices of a parameter axis."""
 
     def remove(self, asked: Mapping[str, np.ndarray], root: Axis | None, record_history: bool) -> Plan:

@@ -99,3 +99,9 @@ def modules_named(modules: Iterable[nn.Module], listed: Iterable[Any]) -> set[nn
     kinds = tuple(i for i in listed if isinstance(i, type))
     named = {i for i in listed if isinstance(i, nn.Module)}
     return {inner for m in modules if m in named or isinstance(m, kinds) for inner in m.modules()}
+
+
+def parameters_named(model: nn.Module, listed: Iterable[Any]) -> set[str]:
+    """Names of the model's parameters that a list of layers and parameters holds."""
+    ids = {id(thing) for thing in listed if isinstance(thing, nn.Parameter)}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in ids} if ids else set()

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from deploy_prune.errors import InputError
 from deploy_prune.graph.calling import Inputs
 from deploy_prune.importance import MagnitudeImportance
+from deploy_prune.pruner.arguments import as_list, refuse_strangers
 from deploy_prune.pruner.dependency import DependencyGraph, Group, History
 from deploy_prune.pruner.quota import Candidate, fewest, share_out
 from deploy_prune.pruner.ranking import Criterion, Ranking, rank, unit_scores
@@ -43,7 +45,8 @@ class BasePruner:
         self.iterative_steps = self.settings.iterative_steps
         self._ratios = ratios_by_module(model, self.settings.ratios)
         self._head_ratios = ratios_by_module(model, self.settings.head_ratios)
-        ignored = list(self.settings.ignored_layers or ())
+        ignored = as_list(self.settings.ignored_layers, "ignored_layers")
+        refuse_strangers(model.modules(), ignored, "ignored_layers")
         self.DG = DependencyGraph().build_dependency(
             model,
             example_inputs,
@@ -116,8 +119,10 @@ class BasePruner:
             pruning_ratios_or_idxs: the share of its channels to remove, least important first, or their indices.
 
         Raises:
-            InputError: the channels are not free, or of several groups (give indices then).
+            InputError: a ratio outside [0, 1), or the channels are not free, or of several groups (give indices then).
         """
+        if isinstance(pruning_ratios_or_idxs, float) and not 0 <= pruning_ratios_or_idxs < 1:
+            raise InputError(f"the ratio is {pruning_ratios_or_idxs}; give the share to remove, at least 0 and below 1")
         if not isinstance(pruning_ratios_or_idxs, float):
             self.DG.get_pruning_group(layer, pruning_fn, pruning_ratios_or_idxs).prune()
             return

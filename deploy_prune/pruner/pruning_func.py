@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import InputError
+from deploy_prune.pruner.arguments import as_indices
 
 
 class BasePruningFunc(ABC):
@@ -61,6 +62,13 @@ class BasePruningFunc(ABC):
         if size is not None:
             check_indices(size, idxs)
 
+    def _prune_parameter_and_grad(
+        self, weight: nn.Parameter, keep_idxs: Sequence[int], pruning_dim: int
+    ) -> nn.Parameter:
+        """A parameter that keeps ``keep_idxs`` of one axis, its gradient too; for subclasses to call."""
+        kept = torch.tensor(as_indices(keep_idxs), dtype=torch.int64)
+        return cut_tensor(weight, pruning_dim, kept)  # type: ignore[return-value]
+
     def __call__(
         self, layer: Any, idxs: Sequence[int], to_output: bool = True, inplace: bool = True, dry_run: bool = False
     ) -> Any:
@@ -73,12 +81,12 @@ class BasePruningFunc(ABC):
 
 
 def check_indices(size: int, idxs: Sequence[int]) -> None:
-    """Refuse indices outside ``range(size)``.
+    """Refuse what is no index of ``range(size)``.
 
     Raises:
         InputError: there are any.
     """
-    outside = sorted({int(i) for i in idxs if not 0 <= i < size})
+    outside = sorted({i for i in as_indices(idxs) if not 0 <= i < size})
     if outside:
         raise InputError(f"the layer has channels 0 to {size - 1}, got {outside[:8]}")
 
@@ -91,7 +99,7 @@ def kept_of(size: int, idxs: Sequence[int]) -> torch.Tensor:
     """
     check_indices(size, idxs)
     keep = torch.ones(size, dtype=torch.bool)
-    keep[[int(i) for i in idxs]] = False
+    keep[as_indices(idxs)] = False
     if not keep.any():
         raise InputError(f"all {size} channels would go; keep at least one")
     return keep.nonzero().squeeze(1)

@@ -76,7 +76,7 @@ def unit_scores(group: Group, importance: Criterion) -> torch.Tensor | None:
     Raises:
         InputError: the criterion cannot be called, or returned another number of scores.
     """
-    if not callable(importance):
+    if not callable(importance) or isinstance(importance, type):
         raise InputError(f"importance is {importance!r}; give a criterion, such as importance.MagnitudeImportance()")
     returned = importance(group)
     if returned is None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from deploy_prune.errors import InputError
 from deploy_prune.pruner.function import (
     PrunerBox,
     prune_depthwise_conv_out_channels,
@@ -29,7 +30,13 @@ class Registry:
         self._customized: dict[Any, BasePruningFunc] = {}
 
     def add(self, layer_type_or_instance: Any, pruner: BasePruningFunc) -> None:
-        """Let ``pruner`` cut this layer, or all of this type."""
+        """Let ``pruner`` cut this layer, or all of this type.
+
+        Raises:
+            InputError: it is no pruning function but, say, its class.
+        """
+        if not isinstance(pruner, BasePruningFunc):
+            raise InputError(f"the customized pruner is {pruner!r:.80}; give an instance of a BasePruningFunc")
         self._customized[layer_type_or_instance] = pruner
 
     def customized(self, module: Any) -> BasePruningFunc | None:
@@ -39,6 +46,11 @@ class Registry:
     def pruner(self, module: Any) -> BasePruningFunc | None:
         """The pruning function of a module, or None for a type that has none."""
         return self.customized(module) or pruner_of(module)
+
+    def keeps_channels(self, module: nn.Module) -> bool:
+        """Whether one customised function cuts both sides of the module, whose inputs then are its outputs."""
+        pruner = self.customized(module)
+        return pruner is not None and bool(pruner.prune_out_channels == pruner.prune_in_channels)
 
     def function(self, module: nn.Module, out: bool) -> Callable[..., Any]:
         """The function that prunes one side of a module; that of bare parameters where its type has none."""
@@ -65,24 +77,24 @@ class Registry:
         return fn in [*known, prune_depthwise_conv_out_channels]
 
     def apply(self, model: nn.Module, plan: Plan) -> None:
-        """Apply a plan in place; the tensors of customised layers are cut by their own functions."""
+        """Apply a plan in place; customised layers are cut by their own functions, outer ones first.
+
+        A function may cut the layers inside its own as well; what it leaves as it was is cut here.
+        """
         if not self._customized:
             apply_plan(model, plan, inplace=True)
             return
-        rest: list[AxisCut] = []
         own: dict[tuple[nn.Module, bool], AxisCut] = {}
         for cut in plan.cuts:
             owner, _, name = cut.parameter.rpartition(".")
             module = model.get_submodule(owner)
-            pruner = self.customized(module)
-            if pruner is None:
-                rest.append(cut)
-                continue
-            both_ways = pruner.prune_out_channels == pruner.prune_in_channels
-            own.setdefault((module, both_ways or is_out_axis(module, name, cut.axis)), cut)
-        for (module, out), cut in own.items():
-            self.function(module, out)(module, _removed(cut))
-        apply_plan(model, replace(plan, cuts=tuple(rest), architecture=architecture_hash(model)), inplace=True)
+            if self.customized(module) is not None:
+                own.setdefault((module, self.keeps_channels(module) or is_out_axis(module, name, cut.axis)), cut)
+        for (module, out), cut in sorted(own.items(), key=lambda item: item[1].parameter.count(".")):
+            if not _is_done(model, cut):
+                self.function(module, out)(module, _removed(cut))
+        rest = tuple(cut for cut in plan.cuts if not _is_done(model, cut))
+        apply_plan(model, replace(plan, cuts=rest, architecture=architecture_hash(model)), inplace=True)
 
 
 class LayerFunctions:
@@ -94,7 +106,8 @@ class LayerFunctions:
     def register_customized_layer(self, layer_type_or_instance: Any, layer_pruner: BasePruningFunc) -> None:
         """Let ``layer_pruner`` cut a type of layer, or one layer, that holds parameters of its own.
 
-        Which indices go is found without it; it is called with them where surgery would have sliced the tensors.
+        Which indices go is found without it; it is called with them where surgery would have sliced the tensors. It may
+        cut layers inside it too; what it leaves is cut without it.
         """
         self._registry.add(layer_type_or_instance, layer_pruner)
 
@@ -117,6 +130,12 @@ class LayerFunctions:
     def is_in_channel_pruning_fn(self, fn: Any) -> bool:
         """Whether a pruning function removes input channels; of a norm it is the one that removes its outputs."""
         return self._registry.prunes_in(fn)
+
+
+def _is_done(model: nn.Module, cut: AxisCut) -> bool:
+    """Whether the axis has the size that the cut leaves."""
+    owner, _, name = cut.parameter.rpartition(".")
+    return bool(getattr(model.get_submodule(owner), name).shape[cut.axis] == len(cut.kept))
 
 
 def _removed(cut: AxisCut) -> Sequence[int]:

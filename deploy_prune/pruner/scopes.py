@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from deploy_prune.errors import InputError
+from deploy_prune.pruner.arguments import refuse_strangers
 from deploy_prune.pruner.group import Group
 from deploy_prune.pruner.settings import Ratios, Settings
 
@@ -39,10 +39,9 @@ def ratios_by_module(model: nn.Module, named: Ratios) -> dict[nn.Module, NamedRa
     known = {m: n for n, m in model.named_modules()}
     flat: list[tuple[nn.Module, NamedRatio]] = []
     for key, (modules, ratio) in enumerate(named.items()):
-        for module in modules if isinstance(modules, (tuple, list)) else (modules,):
-            if not isinstance(module, nn.Module) or module not in known:
-                raise InputError(f"pruning_ratio names a {type(module).__name__} that is not a module of the model")
-            flat.append((module, NamedRatio(key, float(ratio))))
+        entry = modules if isinstance(modules, (tuple, list)) else (modules,)
+        refuse_strangers(known, entry, "pruning_ratio_dict", types=False)
+        flat += [(module, NamedRatio(key, float(ratio))) for module in entry]
     flat.sort(key=lambda item: known[item[0]].count(".") if known[item[0]] else -1)
     return {inner: ratio for module, ratio in flat for inner in module.modules()}
 

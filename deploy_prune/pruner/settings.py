@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
 from torch import nn
 
 from deploy_prune.errors import InputError
+from deploy_prune.pruner.arguments import as_list
 from deploy_prune.pruner.pruning_func import BasePruningFunc
 from deploy_prune.pruner.scheduler import Scheduler, linear_scheduler
+
+_DICTS = ("pruning_ratio_dict", "head_pruning_ratio_dict", "ch_sparsity_dict", "num_heads", "customized_pruners")
 
 Ratios = Mapping[Any, float]
 """Module, or tuple of modules that compete as one scope -> ratio."""
@@ -76,18 +80,28 @@ class Settings:
     ch_sparsity_dict: Ratios | None = None
 
     def __post_init__(self) -> None:
+        for name in _DICTS:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Mapping):
+                raise InputError(f"{name} is a {type(value).__name__}; give a dict from layers to values")
+        if not callable(self.iterative_pruning_ratio_scheduler):
+            given = self.iterative_pruning_ratio_scheduler
+            raise InputError(f"iterative_pruning_ratio_scheduler is {given!r}; give a function of a ratio and steps")
         if self.ch_sparsity is not None:
             object.__setattr__(self, "pruning_ratio", self.ch_sparsity)
         if self.ch_sparsity_dict is not None:
             object.__setattr__(self, "pruning_ratio_dict", self.ch_sparsity_dict)
         for ratio in (self.default_ratio, self.head_pruning_ratio, *self.ratios.values(), *self.head_ratios.values()):
-            if not isinstance(ratio, (int, float)) or not 0 <= ratio < 1:
-                raise InputError(f"pruning ratio is {ratio}; give the share to remove, at least 0 and below 1")
-        if not 0 <= self.max_pruning_ratio <= 1:
-            raise InputError(f"max_pruning_ratio is {self.max_pruning_ratio}; give a share from 0 to 1")
-        for name, count in (("iterative_steps", self.iterative_steps), ("round_to", self.round_to or 1)):
-            if count < 1:
-                raise InputError(f"{name} is {count}; give at least 1")
+            if not isinstance(ratio, Real) or not 0 <= ratio < 1:
+                raise InputError(f"pruning ratio is {ratio!r}; give the share to remove, at least 0 and below 1")
+        if not isinstance(self.max_pruning_ratio, Real) or not 0 <= self.max_pruning_ratio <= 1:
+            raise InputError(f"max_pruning_ratio is {self.max_pruning_ratio!r}; give a share from 0 to 1")
+        for name, count in (("iterative_steps", self.iterative_steps), ("round_to", self.round_to)):
+            if count is not None and (not isinstance(count, Integral) or isinstance(count, bool) or count < 1):
+                raise InputError(f"{name} is {count!r}; give a whole number, at least 1")
+        kinds = as_list(self.root_module_types, "root_module_types")
+        if not all(isinstance(kind, type) for kind in kinds):
+            raise InputError(f"root_module_types is {kinds!r:.80}; give types of layers, such as [nn.Conv2d]")
 
     @property
     def default_ratio(self) -> float:

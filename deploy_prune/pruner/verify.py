@@ -152,7 +152,7 @@ class _Run:
             model.train(training)
             output = self.forward(model, inputs)
         output = self.transform(output) if self.transform else output
-        leaves = pytree.tree_flatten_with_path(plain(output))[0]
+        leaves = pytree.tree_flatten_with_path(plain(output, model))[0]
         return [
             (pytree.keystr(p) or "output", t)
             for p, t in leaves

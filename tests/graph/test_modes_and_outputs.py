@@ -1,5 +1,6 @@
 """Models that run in one mode only, that return objects or iterators, that are copied or resized in unusual ways."""
 
+from collections import deque
 from dataclasses import dataclass
 
 import pytest
@@ -70,6 +71,55 @@ def test_tensors_in_nested_dataclasses_are_outputs():
     assert any(".values" in f.reason or "values" in f.reason for f in graph.units.frozen)
 
 
+class Attributes:
+    def __init__(self, **values):
+        self.__dict__.update(values)
+
+
+class Slots:
+    __slots__ = ("never_set", "values")
+
+    def __init__(self, values):
+        self.values = values
+
+
+def _in_a_circle(y):
+    found = Attributes(values=y)
+    found.itself = found
+    return (found,)
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda y: (Attributes(values=y),), lambda y: {"found": [Attributes(inner=Attributes(values=y))]},
+    lambda y: [Slots(y)], _in_a_circle, lambda y: deque([Attributes(values=y)]),
+    lambda y: [torch.distributions.Normal(y, y.exp())],
+])  # fmt: skip
+def test_tensors_in_attributes_of_nested_objects_are_outputs(wrap):
+    model = Returns(wrap)
+    graph = DependencyGraph().build_dependency(model, DATA)
+    assert [g.name for g in graph.units.groups] == ["a"]
+    plan = graph.make_plan({"a": [0]})
+    pruned = apply_plan(model, plan)
+    assert verify(model, pruned, plan, DATA).eval_error < 1e-6
+    with torch.no_grad():
+        pruned.b.bias += 1
+    with pytest.raises(VerificationError, match=r"differs from the masked original in .*(values|loc)"):
+        verify(model, pruned, plan, DATA)
+
+
+class Caches(Returns):
+    def forward(self, x, cache=None):
+        hidden = self.a(x)
+        return {"cache": self.wrap(hidden), "scores": self.b(hidden)}
+
+
+def test_an_object_that_forward_takes_by_this_name_is_state_and_not_output():
+    assert [g.name for g in DependencyGraph().build_dependency(Caches(Slots), DATA).units.groups] == ["a"]
+    assert not DependencyGraph().build_dependency(Caches(lambda y: y), DATA).units.groups  # a tensor is an output
+    inside = nn.Sequential(Caches(Slots))  # whose own forward takes no cache
+    assert not DependencyGraph().build_dependency(inside, DATA).units.groups
+
+
 def test_an_iterator_as_output_is_refused():
     with pytest.raises(InputError, match="returns a generator"):
         trace(Returns(lambda y: (row for row in y)), DATA)
@@ -124,7 +174,7 @@ def test_a_graph_that_is_not_built_says_so():
 
 
 def test_a_ratio_and_a_criterion_of_another_kind_are_refused():
-    with pytest.raises(InputError, match="pruning ratio is half"):
+    with pytest.raises(InputError, match="pruning ratio is 'half'"):
         BasePruner(Returns(lambda y: y), DATA, importance=len, pruning_ratio="half")
     with pytest.raises(InputError, match="importance is 'l2'"):
         BasePruner(Returns(lambda y: y), DATA, importance="l2", pruning_ratio=0.5).step()

@@ -208,3 +208,15 @@ def test_new_tensors_are_nobodys_and_triangles_keep_their_axes(bench):
     assert not bench.run("arange", 3, outputs=[(3,)]).tracked
     bench.run("tril", bench.value((2, 3, 3), 0, 2), 0, outputs=[(2, 3, 3)])
     assert bench.frozen == {2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    "name", ["fake_quantize_per_channel_affine_cachemask", "_fake_quantize_learnable_per_channel_affine"]
+)
+def test_scales_and_zero_points_of_channels_live_with_them(bench, name):
+    x, scale, zero_point = bench.value((2, 3, 4), 1), bench.value((3,), 0), bench.value((3,), 0, zero=False)
+    shapes = [(2, 3, 4)] * (2 if "mask" in name else 1)
+    out = bench.run(name, x, scale, zero_point, 1, -128, 127, outputs=shapes)
+    first = out[0] if isinstance(out, list) else out
+    assert bench.pairs == {(0, 3), (1, 4), (2, 5), (0, 6), (1, 7), (2, 8)}
+    assert blocks(first) == {(1,): [0, 1, 2]} and zeros(first) == [True] and not bench.frozen

@@ -251,3 +251,10 @@ def test_a_convolution_with_a_kernel_of_nobodys_channels_frees_nothing(bench):
     args = ([1], [0], [1], False, [0])
     bench.run("convolution", bench.value((1, 2, 5), 1), Value((4, 2, 1)), bias, *args, 1, outputs=[(1, 4, 5)])
     assert bench.frozen == {0, 1, 2, 3, 4, 5}
+
+
+def test_offset_groups_of_a_deformable_convolution_lose_equally_many(bench):
+    x, weight = bench.value((1, 4, 4, 4), 1), bench.facts.parameter("w", (3, 4, 1, 1))
+    args = (x, weight, Value((1, 4, 4, 4)), Value((1,)), Value((1,)), 1, 1, 0, 0, 1, 1, 1, 2, False)
+    bench.run("torchvision.deform_conv2d", *args, outputs=[(1, 3, 4, 4)])
+    assert bench.boxes == [([[0, 1], [2, 3]], {0})] and not bench.frozen

@@ -5,8 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from torch import nn
 from zoo.topologies import build
 
 from deploy_prune.errors import PlanError
@@ -34,6 +35,7 @@ def same(a, b):
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from([*MANY, *HEADS]), seed=st.integers(0, 10_000), steps=st.integers(1, 3))
+@example(name="Grouped", seed=3, steps=3)  # one input per group after the second step, and then outputs go
 def test_steps_in_any_order_are_one_plan(name, seed, steps):
     model, chance = build(name), np.random.default_rng(seed)
     pruned = copy.deepcopy(model)
@@ -99,3 +101,14 @@ def test_a_model_changed_behind_the_graph_is_refused():
     model.body.a[0].weight = torch.nn.Parameter(model.body.a[0].weight[1:])
     with pytest.raises(PlanError, match="the plan was made for another architecture"):
         graph.group("body.a.0").choose([0]).prune()
+
+
+def test_depthwise_layers_that_share_a_weight_lose_the_same_groups():
+    first, second = (nn.Conv2d(8, 16, 3, padding=1, groups=8, bias=False) for _ in range(2))
+    second.weight = first.weight
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), first, nn.Conv2d(16, 8, 1), second, nn.Conv2d(16, 4, 1))
+    pruned = copy.deepcopy(model)
+    graph = graph_of(pruned)
+    plan = graph.prune({group.name: [0, 3] for group in graph.units.groups})
+    assert (pruned[1].groups, pruned[3].groups) == (6, 6) and pruned[1].weight is pruned[3].weight
+    verify(model, pruned, plan, IMAGES)

@@ -128,8 +128,11 @@ def test_a_group_by_layer_and_indices():
     ("arguments", "message"),
     [
         ({"pruning_ratio": 1.0}, "pruning ratio is 1.0; give the share to remove, at least 0 and below 1"),
-        ({"iterative_steps": 0}, "iterative_steps is 0; give at least 1"),
-        ({"pruning_ratio": {nn.Conv2d(1, 1, 1): 0.5}}, "names a Conv2d that is not a module of the model"),
+        ({"iterative_steps": 0}, "iterative_steps is 0; give a whole number, at least 1"),
+        (
+            {"pruning_ratio": {nn.Conv2d(1, 1, 1): 0.5}},
+            "names the layer Conv2d.* that is not in the model; give layers of the model",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):

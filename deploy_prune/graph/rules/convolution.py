@@ -133,12 +133,16 @@ def _whole_rows(facts: Facts, block: Block, channel: int) -> Block:
 
 @rule("torchvision.deform_conv2d")
 def deformable(call: Call) -> list[Value]:
-    """Deformable convolution: (input, weight, offset, mask, bias, …); what steers the sampling stays."""
+    """Deformable convolution: (input, weight, offset, mask, bias, …); what steers the sampling stays.
+
+    Offsets are given per group of input channels: their number stays, and each loses equally many.
+    """
     data, weight, offset, mask, bias = call.args[:5]
     for steering in (offset, mask):
         if isinstance(steering, Value):
             call.facts.freeze(steering.atoms(), "steers a deformable convolution")
     groups = data.shape[1] // weight.shape[1]
-    if call.args[12] > 1 and data.block_at(1) is not None:
-        call.facts.freeze(data.atoms(), "is sampled in offset groups")
+    channels = data.block_at(1)
+    if call.args[12] > 1 and channels is not None:
+        call.facts.box(call.facts.project(channels, [1]).atoms.reshape(call.args[12], -1), fixed={0})
     return [_convolve(call, data, weight, bias, groups, False)]
