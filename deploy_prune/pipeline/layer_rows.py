@@ -7,7 +7,7 @@ from deploy_prune.runtime.nodes import NodeProfile, NodeTime
 from deploy_prune.store import LayerRow
 
 
-def _find_layer(node: NodeTime) -> LayerKey | None:
+def find_layer(node: NodeTime) -> LayerKey | None:
     """Which layer at which widths a node is; None where the engine does not say what it computes."""
     if node.operator is None:
         return None
@@ -21,7 +21,7 @@ def make_rows(profile: NodeProfile) -> tuple[LayerRow, ...]:
     """The layers of a profiled variant as the store keeps them, in order of execution."""
     rows = []
     for node in profile.nodes:
-        layer = _find_layer(node)
+        layer = find_layer(node)
         if layer is not None:
             samples_ns = tuple(round(1e9 * sample_s) for sample_s in node.samples_s)
             rows.append(LayerRow(layer.kind.to_json(), layer.c_in, layer.c_out, node.name, node.time_s, samples_ns))
