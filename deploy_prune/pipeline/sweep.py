@@ -28,8 +28,8 @@ from deploy_prune.report.result import ProfileName
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11 on
 
-IMPORTANCE_LOSS = "share of importance removed, summed over groups"
-CALIBRATION_LOSS = "change of the output on calibration data, summed over groups"
+IMPORTANCE_LOSS = "share of importance removed times share of the MACs, summed over groups"
+CALIBRATION_LOSS = "root of the loss on calibration data, summed over groups"
 
 
 @dataclass(frozen=True, eq=False)
