@@ -310,7 +310,9 @@ def test_a_model_whose_forward_fails(tmp_path):
         ((), "got latency_ms=None and speedup=None; give exactly one of them"),
         (("--budgets", "2", "--speedup", "3"), "got --budgets 2 and --speedup 3; give one of them"),
         (("--budgets", "2,fast"), "budget 'fast': expected a speed-up such as 2 or 2x, or a latency such as 8ms"),
-        (("--speedup", "2", "--importance", "l3"), "importance is 'l3'; choose l1 or l2"),
+        (("--speedup", "2", "--importance", "l3"), "importance is 'l3'; choose one of l1, l2, taylor, fisher, hessian"),
+        (("--speedup", "2", "--importance", "taylor"), "importance taylor needs gradients on real inputs: give "
+         "--calibration, or choose l1 or l2"),
         (("--speedup", "2", "--calibration", "none"), "calibration data none not found; expected a folder of pictures, "
          "or a .npy or .npz file"),
         (("--speedup", "2", "--profile", "cpu-torch-eager"), "the profile 'cpu-torch-eager' measures with torch"),

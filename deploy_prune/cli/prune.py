@@ -25,7 +25,9 @@ def prune(
         int | None, typer.Option(help="Side of the input in pixels; by default what suits the model.", min=1)
     ] = None,
     task: Annotated[str, typer.Option(help="Of a YOLO .yaml: detect or segment.")] = "detect",
-    importance: Annotated[str, typer.Option(help="Which units go first: l1 or l2, of the lowest norm.")] = "l2",
+    importance: Annotated[
+        str, typer.Option(help="Which units go first: l1, l2, or with --calibration taylor, fisher, hessian.")
+    ] = "l2",
     remove_branches: Annotated[bool, typer.Option("--remove-branches", help="Whole residual branches may go.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; by default pruned/MODEL.")] = None,
 ) -> None:

@@ -150,11 +150,12 @@ class Loop:
         if quickest is not None and quickest.predicted_s <= whole[0].budget:
             return as_solution(menu, quickest)
         frozen = f"{len(self.prunable.graph.frozen)} groups are frozen"
-        if len(whole) > 1:
+        alone = least(menu, whole[:1])
+        assert alone is not None, "one budget alone has fastest widths"
+        if alone.predicted_s <= whole[0].budget:
             error = unreachable(menu, whole)
             raise UnreachableBudgetError(f"{error} ({frozen})", aims[0].unit * error.fastest_s)
-        assert quickest is not None, "one budget alone has fastest widths"
-        floor, budget_s = aims[0].floor(quickest.widths), aims[0].budget_s
+        floor, budget_s = aims[0].floor(alone.widths), aims[0].budget_s
         raise UnreachableBudgetError(
             f"the budget of {budget_s * 1e3:.3f} ms is unreachable: the fastest plan is predicted to take "
             f"{floor.describe()}, {floor.dense_s / floor.total_s:.2f} times as fast as dense "

@@ -16,6 +16,7 @@ from deploy_prune.hardware.availability import require_searchable
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.importance.calibration import Calibration
+from deploy_prune.importance.gradients import needs_gradients
 from deploy_prune.importance.named import criterion_named
 from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_search import Subject
@@ -55,7 +56,10 @@ class PruneRequest:
             InputError: there is no such model or data, or the profile cannot be searched under here.
             MissingDependencyError: a package that has the model or the pictures is not installed.
         """
-        criterion_named(self.importance)  # a mistake need not wait for the model
+        if needs_gradients(criterion_named(self.importance)) and self.calibration is None:
+            raise InputError(
+                f"importance {self.importance} needs gradients on real inputs: give --calibration, or choose l1 or l2"
+            )
         require_searchable(self.profile)
         named = load_model(self.source, image_size=self.image_size, task=self.task)
         if not isinstance(named.inputs, torch.Tensor):

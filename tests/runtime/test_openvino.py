@@ -1,5 +1,7 @@
 """OpenVINO as it is installed: conditions, refusals, and its profile of nodes under the file's own names."""
 
+import dataclasses
+
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -104,7 +106,8 @@ def test_nodes_have_the_names_of_the_file_and_say_what_they_fuse(make_model, ope
     for name in nodes:
         assert name in known or name.partition("(")[2].rstrip(")") in known, name
     assert profile.nodes_s > 0
-    assert type(profile).from_dict(profile.to_dict()) == profile
+    kept = dataclasses.replace(profile, nodes=tuple(dataclasses.replace(n, samples_s=()) for n in profile.nodes))
+    assert type(profile).from_dict(profile.to_dict()) == kept  # raw samples have a place of their own in the store
 
 
 def test_every_run_has_its_record_across_compilations(make_model, openvino):
@@ -113,7 +116,7 @@ def test_every_run_has_its_record_across_compilations(make_model, openvino):
         runner.run(runs, 60.0)
         records = [node["durations_us"] for node in runner.nodes()["nodes"]]
     assert {len(times) for times in records} == {runs}
-    assert all(sum(times) > 0 for times in records)
+    assert sum(map(sum, records)) > 0  # a node of less than a microsecond may count none
 
 
 def record(name, op, layers=(), source=None):
