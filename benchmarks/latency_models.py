@@ -50,7 +50,6 @@ def build(name: str) -> Case:
         size = ULTRALYTICS[name]
         task = UltralyticsTask(Path(), task="detect", model=f"{name}.yaml", image_size=size)
         model = api.build_network("detect", f"{name}.yaml", CLASSES, 0)
-        model.task = "detect"
         return Case(model.eval(), torch.rand(1, 3, size, size), task.kept_output, task.export_onnx)
     import torchvision
 
