@@ -1,4 +1,4 @@
-# make demo   the whole pipeline on embedded real data, on this machine's CPU (fifteen minutes on two cores)
+# make demo   the whole pipeline on embedded real data, on this machine's CPU (six to fifteen minutes on two cores)
 # make test   the tests
 # make check  format, lint, types, import directions, sizes
 # make zoo    prune every model of the zoo and compare it with its masked original (half an hour on two cores)
