@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from deploy_prune.latency.roofline import Bounds, Roofs
 
 PartName = Literal["compute", "memory", "overhead", "glue", "between"]
@@ -52,7 +54,7 @@ class Part:
     """One share of the time of both models.
 
     ``nodes`` counts the dense model's and ``pruned_nodes`` the pruned one's. ``between`` has no nodes: it is what the
-    whole run takes beyond its nodes, below zero where timing the nodes costs more than the work between them.
+    whole run takes beyond its nodes.
     """
 
     name: PartName
@@ -79,6 +81,21 @@ class Decomposition:
     def part(self, name: PartName) -> Part:
         """The part of this name."""
         return self.parts[PARTS.index(name)]
+
+
+def remove_timers(times_s: Sequence[float], total_s: float) -> list[float]:
+    """Node times without what taking them costs, where they add up to more than ``total_s``, a run without timers.
+
+    Timing a node costs the same for each, so all lose as much, but none more than it has; then they add up to the run.
+    """
+    excess_s = sum(times_s) - total_s
+    if excess_s <= 0:
+        return list(times_s)
+    ascending = np.sort(np.asarray(times_s, dtype=float))
+    taken_s = np.concatenate([[0.0], np.cumsum(ascending)[:-1]])  # by nodes that have less than the timer costs
+    timer_s = (excess_s - taken_s) / np.arange(len(ascending), 0, -1)
+    cost_s = float(timer_s[np.argmax(timer_s <= ascending)])
+    return [max(time_s - cost_s, 0.0) for time_s in times_s]
 
 
 def decompose(

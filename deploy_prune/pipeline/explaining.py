@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy_prune.export.work import NodeWork, read_work
 from deploy_prune.hardware.profile import HardwareProfile
-from deploy_prune.latency.decomposition import Decomposition, NodeCost, decompose
+from deploy_prune.latency.decomposition import Decomposition, NodeCost, decompose, remove_timers
 from deploy_prune.latency.roofline import Bounds, Roofs
 from deploy_prune.pipeline.device_roofs import find_roofs
 from deploy_prune.pipeline.device_step import find_step
@@ -95,12 +95,14 @@ def explain_comparison(
 def find_costs(model: Profiled, work: Mapping[str, NodeWork], step: int, item_bytes: int) -> tuple[NodeCost, ...]:
     """What each executed node takes and does."""
     speed = model.total_s / model.profile.timing.median_s
-    costs = [_cost(node, work, speed, step, item_bytes) for node in model.profile.nodes]
+    times_s = remove_timers([speed * node.time_s for node in model.profile.nodes], model.total_s)
+    pairs = zip(model.profile.nodes, times_s, strict=True)
+    costs = [_cost(node, time_s, work, step, item_bytes) for node, time_s in pairs]
     all_weight_bytes = sum(cost.weight_bytes for cost in costs)
     return tuple(replace(cost, all_weight_bytes=all_weight_bytes) for cost in costs)
 
 
-def _cost(node: NodeTime, work: Mapping[str, NodeWork], speed: float, step: int, item_bytes: int) -> NodeCost:
+def _cost(node: NodeTime, time_s: float, work: Mapping[str, NodeWork], step: int, item_bytes: int) -> NodeCost:
     own = [work[name] for name in (node.name, *node.fused) if name in work] or _work_by_shapes(node)
     channels = sum(one.channels for one in own)
     padded = sum(
@@ -111,7 +113,7 @@ def _cost(node: NodeTime, work: Mapping[str, NodeWork], speed: float, step: int,
     return NodeCost(
         name=node.name,
         op=node.op,
-        time_s=speed * node.time_s,
+        time_s=time_s,
         macs=sum(one.macs for one in own),
         moved_bytes=item_bytes * elements,
         weight_bytes=item_bytes * min(sum(one.weights for one in own), elements),

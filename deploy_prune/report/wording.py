@@ -36,7 +36,7 @@ def explanation_paragraph(found: Explanation) -> str:
         *(
             _part_sentence(part, was, now, digits, found.dense_ms)
             for part, was, now in zip(found.parts, before, after, strict=True)
-            if part.nodes or part.pruned_nodes or part.name == "between"
+            if part.nodes or part.pruned_nodes or was or now
         ),
         _gap_sentence(found, digits),
     ]
@@ -45,8 +45,6 @@ def explanation_paragraph(found: Explanation) -> str:
 
 def _part_sentence(part: PartReport, was: float, now: float, digits: int, dense_ms: float) -> str:
     times = f"{was:.{digits}f} ms and {'takes' if part.nodes == 1 else 'take'} {now:.{digits}f} ms"
-    if part.name == "between" and was < 0 and now < 0:
-        return f"Timing the nodes cost more than the work between them: {was:.{digits}f} and {now:.{digits}f} ms."
     if part.name == "between":
         return f"Between the nodes the engine took {was:.{digits}f} ms and takes {now:.{digits}f} ms."
     one, many = _WHO[part.name]
