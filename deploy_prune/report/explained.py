@@ -18,14 +18,12 @@ SHOWN_NAMES = 5
 
 
 def explained_sections(result: Result) -> list[str]:
-    """Markdown blocks, in order; none where the run recorded nothing of the kind."""
+    """Markdown blocks, in order."""
     return [*_why(result), *_floor(result), *_alternatives(result), *_model(result)]
 
 
 def _why(result: Result) -> list[str]:
     found = result.explanation
-    if found is None:
-        return []
     roofs = found.roofs
     bandwidths = [f"{one.bytes_per_s / 1e9:.1f} at {figures.size(one.moved_bytes)}" for one in roofs.bandwidths]
     return [
@@ -83,8 +81,6 @@ def _bound(side: LayerSide) -> str:
 
 
 def _floor(result: Result) -> list[str]:
-    if result.account is None:
-        return []
     advice = [f"- {one.advice} ({one.criterion}: {one.figure:.0%})" for one in result.advice] or [
         "No rule says that another tool than pruning would do better at this budget."
     ]
@@ -102,9 +98,7 @@ def _alternatives(result: Result) -> list[str]:
 
 
 def _model(result: Result) -> list[str]:
-    if result.account is None:
-        return []
-    inside = [one.inside for one in result.rounds if one.inside is not None]
+    inside = [one.inside for one in result.rounds]
     errors = sorted(abs(one.predicted_ms / one.measured_ms - 1) for one in result.rounds)
     account = result.account.model
     rows = [(one.op, f"{one.residual:.1%}") for one in account.residuals]

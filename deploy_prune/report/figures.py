@@ -36,10 +36,10 @@ def limit(value: float) -> str:
     return f"{value:#.4g}".rstrip(".") if value < 1e4 else f"{value:.0f}"
 
 
-def bounded(loss: float | None, bound: float | None) -> tuple[str, str, str]:
+def bounded(loss: float, bound: float | None) -> tuple[str, str, str]:
     """A loss, its lower bound and the gap between them as a share of the loss: ``0.1234``, ``0.1230``, ``0.32 %``."""
-    if loss is None or bound is None:
-        return ("" if loss is None else f"{loss:.4g}", "", "")
+    if bound is None:
+        return f"{loss:.4g}", "", ""
     gap = 0.0 if loss == bound else (loss - bound) / max(abs(loss), 1e-300)
     return f"{loss:.4g}", f"{bound:.4g}", f"{100 * gap:.2f} %"
 

@@ -47,9 +47,9 @@ def _round_rows(result: Result) -> list[tuple[str, ...]]:
         (
             str(number),
             figures.milliseconds(one.predicted_ms),
-            "not recorded" if one.predicted_std_ms is None else figures.milliseconds(one.predicted_std_ms),
+            figures.milliseconds(one.predicted_std_ms),
             figures.milliseconds(one.measured_ms),
-            {True: "yes", False: "no", None: "not recorded"}[one.inside],
+            "yes" if one.inside else "no",
             figures.milliseconds(one.budget_ms),
             *figures.bounded(one.loss, one.loss_bound),
         )

@@ -85,17 +85,17 @@ class Round:
     All are at the speed that the device had during the search; the final comparison is made afresh. ``loss`` is what
     the plan was priced at; no widths of this round's programme cost less than ``loss_bound`` (None: not known).
     ``predicted_std_ms`` is the prediction's own doubt, ``inside`` whether the measured value lies in its 95 % interval;
-    None where a run did not record them. ``chosen`` marks the plan that was taken.
+    ``chosen`` marks the plan that was taken.
     """
 
     predicted_ms: float
     measured_ms: float
     budget_ms: float
-    predicted_std_ms: float | None = None
-    inside: bool | None = None
-    loss: float | None = None
-    loss_bound: float | None = None
-    chosen: bool = False
+    predicted_std_ms: float
+    inside: bool
+    loss: float
+    loss_bound: float | None
+    chosen: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,11 +200,11 @@ class Result:
     layers: tuple[LayerTime, ...]
     metric_steps: tuple[MetricStep, ...]
     parity: ParityCheck
-    limits: tuple[LimitOutcome, ...] = ()
-    explanation: Explanation | None = None
-    account: Account | None = None
-    advice: tuple[Advice, ...] = ()
-    alternatives: tuple[Alternative, ...] = ()
+    limits: tuple[LimitOutcome, ...]
+    explanation: Explanation
+    account: Account
+    advice: tuple[Advice, ...]
+    alternatives: tuple[Alternative, ...]
 
     @property
     def all_kept(self) -> bool:

@@ -27,7 +27,7 @@ PRUNED = PrunedPoint(
     mac_reduction=4.0,
     speed_efficiency=0.625,
     loss=0.25,
-    rounds=(Round(4.5, 4.4, 5.0), Round(4.6, 4.8, 5.0, True)),
+    rounds=(Round(4.5, 4.4, 5.0, 0.1, True, 0.3, None, False), Round(4.6, 4.8, 5.0, 0.1, False, 0.25, 0.24, True)),
     widths=(Width("conv", 64, 32),),
 )
 MET = FrontPoint("5ms", 5.0, PRUNED, spent=(PhaseTime("solving", 1.0), PhaseTime("measuring", 9.0)), folder="5ms")
