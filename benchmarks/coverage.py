@@ -63,7 +63,10 @@ def caption(contents: dict[str, dict]) -> str:
     first = next(iter(contents.values()))
     outcomes = [o for content in contents.values() for o in content["outcomes"]]
     weaker = sum(o["judged"] != "oracle" for o in outcomes)
-    versions = {**first["versions"], **{k: v for c in contents.values() for k, v in c["versions"].items()}}
+    versions: dict[str, dict[str, None]] = collections.defaultdict(dict)  # by package, those of all tools in order
+    for content in contents.values():
+        for package, version in content["versions"].items():
+            versions[package][version] = None
     text = (
         f"Right means: a random {first['ratio']:.0%} of every group is removed, at least 20 % of the parameters go, "
         "the result runs in eval and train mode, has gradients, keeps tied weights tied, and computes what the "
@@ -78,7 +81,7 @@ def caption(contents: dict[str, dict]) -> str:
         if less := sum(o["stage"] == "share" for o in content["outcomes"]):
             text += f" {less} more of {tool} run, but lose less than asked."
     text += f" Measured on {first['date']} on {first['machine']}; "
-    text += ", ".join(f"{name} {version}" for name, version in versions.items()) + ". From "
+    text += ", ".join(f"{name} {' and '.join(found)}" for name, found in versions.items()) + ". From "
     return text + " and ".join(f"[{RESULTS / file}]({RESULTS / file})" for file in FILES.values()) + "."
 
 
