@@ -112,8 +112,9 @@ def test_leaving_the_context_ends_the_worker_also_after_an_error():
 
 
 MEASURE_FOREVER = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.runner import Runner
 profile = HardwareProfile.model_validate({"name": "long", "engine": "onnxruntime"})
@@ -128,8 +129,11 @@ with Runner(Path(sys.argv[1]), profile) as runner:
 def test_no_worker_outlives_its_client(make_model, ending):
     command = [sys.executable, "-c", MEASURE_FOREVER, str(make_model())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as client:
-        worker_pid = int(client.stdout.readline())
-        assert is_alive(worker_pid)
-        os.killpg(client.pid, ending)  # as a terminal does: the client and its group
-        client.wait(30)
+        try:
+            worker_pid = int(client.stdout.readline())
+            assert is_alive(worker_pid)
+            os.killpg(client.pid, ending)  # as a terminal does: the client and its group
+            client.wait(30)
+        finally:
+            client.kill()
     assert wait_for_end(worker_pid)
