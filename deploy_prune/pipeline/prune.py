@@ -144,9 +144,9 @@ class _Sweep:
         if self.opened is None:
             request, timing = self.subject.request, self.dense()
             onnx = self.store.folder / DENSE_ONNX
-            device = Device(
-                request.profile, self.subject.named.export, onnx, timing.median_s, MeasurementStore(), self.scratch
-            )
+            measured_s, store = timing.median_s, MeasurementStore()
+            named = self.subject.named
+            device = Device(request.profile, named.export, onnx, measured_s, store, self.scratch, request.source)
             self.opened = LatencySearch.on(device, timing, self.subject.search_subject(), progress)
             for budget in finished:
                 rounds = self.store.output(budget.name) / ROUNDS
