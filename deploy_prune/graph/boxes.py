@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from deploy_prune.graph.values import Atoms, Box, Facts, Frozen
+from deploy_prune.graph.facts import Box, Facts, Frozen
+from deploy_prune.graph.values import Atoms
 
 Ties = list[tuple[Atoms, Atoms]]
 ChooseAxis = Callable[[Box], "int | None"]

@@ -20,7 +20,8 @@ from deploy_prune.graph.attributes import (
     numbers_of_parts,
 )
 from deploy_prune.graph.boxes import ChooseAxis, Ties, canonical, key, rows_of
-from deploy_prune.graph.values import Atoms, Box, Frozen, SizeEquation
+from deploy_prune.graph.facts import Box, Frozen, SizeEquation
+from deploy_prune.graph.values import Atoms
 
 
 def tie_equal_sizes(

@@ -132,12 +132,15 @@ def trace_attributes(model: nn.Module) -> dict[Attribute, int]:
     """Put a :class:`TracedInt` for every integer attribute that the model's forward may read; returns their values.
 
     Of most layers of ``torch.nn`` only the sizes that others read are followed, since surgery sets them from their
-    weights; of those whose forward computes with sizes, or that may have no weights, all are.
+    weights, and the number of a convolution's groups; of those whose forward computes with sizes, or that may have no
+    weights, all are.
     """
     found: dict[Attribute, int] = {}
     for name, path, holder in holders(model):
         of_torch = type(holder).__module__.startswith("torch.nn.") and not isinstance(holder, _COMPUTE_WITH_SIZES)
-        for key in [k for k in holder.__dict__ if not of_torch or k in _READ_BY_OTHERS]:
+        grouped = isinstance(holder, nn.modules.conv._ConvNd) and holder.groups > 1
+        followed = {*_READ_BY_OTHERS, "groups"} if grouped else _READ_BY_OTHERS
+        for key in [k for k in holder.__dict__ if not of_torch or k in followed]:
             if key.startswith("_") or key in _KEPT_APART:
                 continue
             value = holder.__dict__[key]

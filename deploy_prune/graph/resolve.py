@@ -27,7 +27,8 @@ from deploy_prune.graph.boxes import (
     tie_counts,
 )
 from deploy_prune.graph.equations import distinct, tie_equal_sizes, tie_shared_sizes, untrue_sizes
-from deploy_prune.graph.values import OUTPUT, Atoms, Box, Facts, Frozen, Projection, SizeEquation
+from deploy_prune.graph.facts import OUTPUT, Box, Facts, Frozen, Projection, SizeEquation
+from deploy_prune.graph.values import Atoms
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ from functools import cached_property
 import numpy as np
 
 from deploy_prune.graph.boxes import key, last_free_axis, rows_of
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.resolve import Resolved
-from deploy_prune.graph.values import Atoms, Facts
+from deploy_prune.graph.values import Atoms
 
 
 class RowFinder:

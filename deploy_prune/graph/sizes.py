@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from deploy_prune.graph.attributes import AxisSize, TracedInt, expression_of
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.attributes import AxisSize, Expression, TracedInt, expression_of
+from deploy_prune.graph.facts import Facts
+from deploy_prune.graph.values import Block, Value
 
 ValueOf = Callable[[torch.Tensor], Value]
 SetValue = Callable[[torch.Tensor, Value], None]
 
 _RESIZING = {"view", "reshape"}
 _STRETCHING = {"expand", "broadcast_to", "expand_as", "repeat", "tile"}
-_CONVOLVING = {"conv1d", "conv2d", "conv3d"}
+_GROUPS = {"convolution": 8}
+_GROUPS |= {f"conv{n}d": 6 for n in (1, 2, 3)} | {f"conv_transpose{n}d": 6 for n in (1, 2, 3)}
+"""Functions that convolve, and which of their arguments is the number of groups."""
 _CUTTING = {"tensor_split", "hsplit", "vsplit", "dsplit"}
 _CREATING = {"zeros", "ones", "empty", "full", "rand", "randn", "new_zeros", "new_ones", "new_empty", "new_full"}
 _SHAPING = _RESIZING | _STRETCHING | _CREATING | {"unflatten"}
@@ -36,6 +39,12 @@ def traced_shape(value: Value, shape: Sequence[int]) -> torch.Size:
         for k, axis in enumerate(block.axes):
             sizes[axis] = TracedInt(int(sizes[axis]), AxisSize(block.atoms, k))
     return torch.Size(sizes)
+
+
+def groups_given(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Expression | None:
+    """How a call gives the number of groups of a convolution; None if it is none."""
+    place = _GROUPS.get(getattr(function, "__name__", ""))
+    return None if place is None else expression_of(kwargs.get("groups", args[place] if len(args) > place else 1))
 
 
 def observe(facts: Facts, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any,
@@ -84,8 +93,6 @@ def _observe_picking(facts: Facts, name: str, args: tuple[Any, ...], kwargs: dic
         dim, start, length = (*args[1:], *(kwargs[k] for k in ("dim", "start", "length")[len(args) - 1 :]))
         _prefix(facts, value_of(args[0]), dim, start)
         _equate(facts, value_of(result), [length], first=dim % result.ndim)
-    elif name in _CONVOLVING:
-        _grouped(facts, value_of(args[0]), kwargs.get("groups", args[6] if len(args) > 6 else 1))
     elif name in _NORMALIZING:
         _normalized(facts, value_of(args[0]), kwargs.get("normalized_shape", args[1] if len(args) > 1 else ()))
 
@@ -113,12 +120,6 @@ def _equate(facts: Facts, value: Value, sizes: Sequence[Any], first: int = 0) ->
 
 def _normalized(facts: Facts, value: Value, sizes: Sequence[Any]) -> None:
     _equate(facts, value, [s if isinstance(s, TracedInt) else -1 for s in sizes], first=value.ndim - len(sizes))
-
-
-def _grouped(facts: Facts, value: Value, groups: Any) -> None:
-    """A depthwise convolution as a function: as many groups as channels."""
-    if isinstance(groups, TracedInt) and value.ndim > 1 and groups == value.shape[1]:
-        _equate(facts, value, [groups], first=1)
 
 
 def _split(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], result: Sequence[torch.Tensor],

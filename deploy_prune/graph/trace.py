@@ -1,4 +1,4 @@
-"""Run a model and listen: from a module and its inputs to :class:`~deploy_prune.graph.values.Facts`."""
+"""Run a model and listen: from a module and its inputs to :class:`~deploy_prune.graph.facts.Facts`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import nn
 from deploy_prune.errors import ForwardError, InputError
 from deploy_prune.graph.attributes import Attribute
 from deploy_prune.graph.calling import Inputs, call_model, names_in_scripts
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.mode import enter_mode, readers_of_mode
 from deploy_prune.graph.preserve import kept, trace_attributes
 from deploy_prune.graph.skipping import MadeUp
 from deploy_prune.graph.tracer import Tracer
 from deploy_prune.graph.twins import unreached_twins
-from deploy_prune.graph.values import Facts
 
 
 @dataclass

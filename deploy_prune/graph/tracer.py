@@ -16,16 +16,17 @@ from torch.utils import _pytree as pytree
 
 from deploy_prune.graph.attributes import hear_comparisons
 from deploy_prune.graph.calling import alternative_forwards, plain, users_file
+from deploy_prune.graph.facts import OUTPUT, Facts, Place
 from deploy_prune.graph.hearing import HeardFunctions, HeardOperators
 from deploy_prune.graph.operators import Operator, operator_of
 from deploy_prune.graph.preserve import heard_calls, heard_functionals, numbers_of_buffers
 from deploy_prune.graph.products import MULTIPLYING, Product
 from deploy_prune.graph.rules import RULES, Call
 from deploy_prune.graph.rules.elementwise import combine, elementwise
-from deploy_prune.graph.sizes import observe
+from deploy_prune.graph.sizes import groups_given, observe
 from deploy_prune.graph.skipping import MadeUp
 from deploy_prune.graph.snapshot import Snapshot, memory_of
-from deploy_prune.graph.values import OUTPUT, Facts, Place, Value
+from deploy_prune.graph.values import Value
 
 
 class Tracer:
@@ -235,7 +236,9 @@ class Tracer:
             self.made_up.hear(function, args)
         if getattr(function, "__name__", "") in _WHOLE:
             return self.hear_whole(function, args, kwargs)
+        self.facts.convolution_groups = groups_given(function, args, kwargs)
         result = function(*args, **kwargs)
+        self.facts.convolution_groups = None
         return observe(self.facts, function, args, kwargs, result, self.value_of, self.set_value)
 
     def hear_whole(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,8 +2,8 @@
 
 A **unit** is a smallest set of parameter slices that live and die together: a connected component of the ``unify``
 facts once boxes, sizes and projections are resolved. Units that touch the same parameter axes form a **group**; a plan
-says which units of each group stay. Groups of heads overlap groups of channels: a slice is removed if any unit that
-holds it is.
+says which units of each group stay. Groups of heads, and of a convolution's groups, overlap groups of channels: a
+slice is removed if any unit that holds it is.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import Literal
 
 import numpy as np
 
+from deploy_prune.graph.facts import OUTPUT, Facts, Place
 from deploy_prune.graph.grouping import Axis, Grouped, Slices, group_components
 from deploy_prune.graph.resolve import Components, Resolved, resolve
 from deploy_prune.graph.rows import RowFinder
 from deploy_prune.graph.trace import Trace
-from deploy_prune.graph.values import OUTPUT, Atoms, Facts, Place
+from deploy_prune.graph.values import Atoms
 
 Partition = Literal["columns", "rows", "cells"]
 """One of the three partitions of :class:`~deploy_prune.graph.resolve.Resolved`."""
+Kind = Literal["channels", "heads", "groups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,8 @@ class UnitGroup:
 
     Attributes:
         name: the module whose channels these are (the first that ran), with a suffix where it has several groups.
-        kind: ``channels``, or ``heads`` where each unit is a whole row of channels that another group has singly.
+        kind: ``channels``; ``heads`` where each unit is a whole row of channels that another group has singly; or
+            ``groups`` where the rows are those of a grouped convolution.
         width: number of units.
         slices: one entry per parameter axis, in order of execution.
         labels: component number of each unit, shape (rows, width); with several rows, each row may lose other units,
@@ -40,7 +43,7 @@ class UnitGroup:
     """
 
     name: str
-    kind: Literal["channels", "heads"]
+    kind: Kind
     width: int
     slices: tuple[Slices, ...]
     labels: np.ndarray
@@ -124,7 +127,7 @@ def find_units(trace: Trace, parameter_names: Sequence[str] = ()) -> Units:
     if resolved.rows is not None:
         fresh = _not_in(resolved.columns, resolved.rows)
         whole = group_components(axes, resolved.rows)
-        groups += _row_groups(names, [g for g in whole if g.free and fresh[g.labels].all()], axes, resolved)
+        groups += _row_groups(names, [g for g in whole if g.free and fresh[g.labels].all()], axes, facts, resolved)
     removable = np.zeros(facts.count, bool)
     for group in groups:
         for s in group.slices:
@@ -188,15 +191,17 @@ def _not_in(columns: Components, rows: Components) -> np.ndarray:
 
 
 def _row_groups(
-    names: _Names, whole: Sequence[Grouped], axes: Mapping[Axis, Atoms], resolved: Resolved
+    names: _Names, whole: Sequence[Grouped], axes: Mapping[Axis, Atoms], facts: Facts, resolved: Resolved
 ) -> Iterator[UnitGroup]:
-    """Groups of whole rows: ``heads`` where their channels may also go singly, else the ``channels`` themselves."""
+    """Groups of whole rows: ``channels`` where these cannot go singly, else ``heads``, or ``groups`` of a convolution."""
     reason = resolved.columns.reason_of
+    convolved = [box.atoms.ravel() for box in facts.boxes if "conv" in box.place.operator]
+    in_convolution = np.isin(np.arange(facts.count), np.concatenate(convolved) if convolved else [])
     for grouped in whole:
         atoms = np.concatenate([axes[s.parameter, s.axis][s.indices.ravel()] for s in grouped.slices])
         singly = bool((reason[resolved.columns.labels[atoms]] < 0).any())
-        name = names.of(grouped.slices, ":heads" if singly else "")
-        kind: Literal["channels", "heads"] = "heads" if singly else "channels"
+        kind: Kind = "channels" if not singly else "groups" if in_convolution[atoms].any() else "heads"
+        name = names.of(grouped.slices, f":{kind}" if singly else "")
         yield UnitGroup(name, kind, len(grouped.labels), grouped.slices, grouped.labels[None], "rows")
 
 

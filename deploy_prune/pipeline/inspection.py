@@ -11,8 +11,8 @@ from torch import nn
 
 from deploy_prune.count import Count, count
 from deploy_prune.graph.attributes import Attribute
+from deploy_prune.graph.facts import OUTPUT
 from deploy_prune.graph.units import FrozenGroup, Slices, UnitGroup
-from deploy_prune.graph.values import OUTPUT
 from deploy_prune.pipeline.named_model import load_model
 from deploy_prune.pruner.dependency import DependencyGraph, is_out_axis
 from deploy_prune.report.inspection import FrozenEntry, GroupEntry, Inspection, LayerEntry, Member, OutputChannels

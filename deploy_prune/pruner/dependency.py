@@ -137,7 +137,7 @@ class DependencyGraph(LayerFunctions):
         Args:
             ignored_layers: layers, or types of layers.
             root_module_types: only groups with an output of such a layer, which becomes the root; default: all.
-            kinds: ``channels``, ``heads`` or both.
+            kinds: some of ``channels``, ``heads`` and ``groups`` (of convolutions).
         """
         listed = as_list(ignored_layers, "ignored_layers")
         refuse_strangers(self._names, listed, "ignored_layers")

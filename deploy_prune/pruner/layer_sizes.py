@@ -5,18 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-import torch
 from torch import nn
-
-
-def groups_left(layer: nn.modules.conv._ConvNd, kept: torch.Tensor) -> int:
-    """Groups of a convolution that keeps these outputs: a depthwise one (one input per group) loses whole groups.
-
-    One that came to one input per group by pruning loses outputs of each; their number alone does not tell the two.
-    """
-    if layer.transposed or layer.groups != layer.in_channels:
-        return layer.groups
-    return len(torch.unique(kept // (layer.out_channels // layer.groups)))
 
 
 @singledispatch
@@ -26,11 +15,9 @@ def update_sizes(layer: Any) -> None:
 
 @update_sizes.register
 def _(layer: nn.modules.conv._ConvNd) -> None:
-    """A transposed depthwise layer (one input per group) loses groups; of others see :func:`groups_left`."""
+    """Its number of groups is an attribute that the plan sets."""
     long, short = layer.weight.shape[:2]
     if layer.transposed:
-        if layer.groups == layer.in_channels:
-            layer.groups = long
         layer.in_channels, layer.out_channels = long, short * layer.groups
     else:
         layer.in_channels, layer.out_channels = short * layer.groups, long

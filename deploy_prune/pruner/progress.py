@@ -30,7 +30,7 @@ class GroupNow:
 
     Attributes:
         name: its name in :class:`~deploy_prune.graph.units.Units`.
-        kind: ``channels`` or ``heads``.
+        kind: ``channels``, ``heads`` or ``groups``.
         slices: where its units lie now; ``row`` of a slice counts the rows that are left.
         dense: the number that each unit had in the dense model, shape (rows, width).
         dense_rows: the number that each row had, shape (rows,).
@@ -135,7 +135,7 @@ class Progress:
     def at(self, axis: Axis, idxs: Sequence[int]) -> dict[str, np.ndarray]:
         """The units that hold these indices of a parameter axis as it is now, as masks; frozen indices have none.
 
-        Indices that make up whole heads name these heads. Rows that lose equally many keep their own indices; else
+        Indices that make up whole heads, or groups of a convolution, name these. Rows that lose equally many keep their own indices; else
         every row loses all indices that any row is asked for.
         """
         wanted = np.unique(np.asarray(idxs, dtype=np.int64))
@@ -144,7 +144,7 @@ class Progress:
             now = self.group(name)
             for s in (s for s in now.slices if (s.parameter, s.axis) == axis):
                 hit = np.isin(s.indices, wanted)
-                if now.kind == "heads":
+                if now.kind != "channels":
                     if not (len(wanted) and hit.sum() == len(wanted) and (hit.all(1) == hit.any(1)).all()):
                         continue
                     return {name: self.mask(name, np.flatnonzero(hit.all(1)))}

@@ -17,7 +17,8 @@ from deploy_prune.graph.attributes import (
     solve_for,
 )
 from deploy_prune.graph.boxes import size_left
-from deploy_prune.graph.values import Atoms, Facts
+from deploy_prune.graph.facts import Facts
+from deploy_prune.graph.values import Atoms
 
 
 def solve_attributes(facts: Facts, alive: np.ndarray, attributes: Mapping[Attribute, int]) -> dict[Attribute, int]:

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from deploy_prune.errors import PlanError
 from deploy_prune.pruner.copying import copy_model
-from deploy_prune.pruner.layer_sizes import groups_left, update_sizes
+from deploy_prune.pruner.layer_sizes import update_sizes
 from deploy_prune.pruner.plan import Plan, architecture_hash
 
 _INTERNAL = frozenset(nn.Module().__dict__)
@@ -39,10 +39,7 @@ def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Mod
         if cut.kept not in kept:
             kept[cut.kept] = torch.tensor(cut.kept)
         cuts[cut.parameter].append((cut.axis, kept[cut.kept]))
-    groups = _groups_left(model, cuts)
     touched = _slice_tensors(model, cuts)
-    for convolution, count in groups.items():
-        convolution.groups = count
     for renumbering in plan.renumberings:
         positions = model.get_buffer(renumbering.buffer)
         removed = torch.tensor(renumbering.removed, device=positions.device)
@@ -54,21 +51,6 @@ def apply_plan(model: nn.Module, plan: Plan, *, inplace: bool = False) -> nn.Mod
     for branch in plan.branches:
         put_shortcut(model, branch)
     return model
-
-
-def _groups_left(
-    model: nn.Module, cuts: dict[str, list[tuple[int, torch.Tensor]]]
-) -> dict[nn.modules.conv._ConvNd, int]:
-    """Groups of every convolution that loses outputs, whether its weight is its own, shared or computed."""
-    tensors = dict((*model.named_parameters(), *model.named_buffers()))
-    kept_of = {id(tensors[name]): dict(axes)[0] for name, axes in cuts.items() if 0 in dict(axes)}
-    found = {}
-    for layer in model.modules():
-        if isinstance(layer, nn.modules.conv._ConvNd) and layer.groups > 1:
-            for tensor in (*layer.parameters(), *layer.buffers()):
-                if id(tensor) in kept_of and len(tensor) == layer.out_channels:
-                    found[layer] = groups_left(layer, kept_of[id(tensor)])
-    return found
 
 
 def put_shortcut(model: nn.Module, name: str) -> None:

@@ -43,8 +43,9 @@ class GroupEntry:
     """Units that can be removed one by one.
 
     Attributes:
-        name: the layer whose channels these are; ``:heads`` marks whole heads.
-        kind: ``channels`` or ``heads``; heads hold channels that may be in another group too.
+        name: the layer whose channels these are; ``:heads`` marks whole heads, ``:groups`` whole groups of a
+            convolution.
+        kind: ``channels``, ``heads`` or ``groups``; the latter hold channels that may be in another group too.
         width: number of units.
         rows: in how many equal parts the unit's channels may be chosen each for itself; mostly 1.
         macs, params: what the units touch. A weight's MACs and elements count in the proportion of its elements that

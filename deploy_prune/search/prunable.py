@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from deploy_prune.errors import InputError
 from deploy_prune.graph.calling import Inputs
+from deploy_prune.graph.units import UnitGroup
 from deploy_prune.importance import Importance, MagnitudeImportance
 from deploy_prune.importance.calibration import Calibration
 from deploy_prune.importance.gradients import gradients, needs_gradients
@@ -72,7 +74,9 @@ class Prunable:
         with ExitStack() as stack:
             if calibration is not None and needs_gradients(criterion):
                 stack.enter_context(gradients(criterion, model, calibration))
-            ranked = {group.name: rank(group, criterion) for group in graph.get_all_groups(ignored)}
+            groups = graph.get_all_groups(ignored, kinds=("channels", "heads", "groups"))
+            chosen = _one_axis_each(graph.units.groups)
+            ranked = {group.name: rank(group, criterion) for group in groups if group.name in chosen}
         ranking = {name: found for name, found in ranked.items() if found is not None}
         if not ranking:
             reasons = "; ".join(f"{f.name} {f.reason}" for f in graph.frozen[:3])
@@ -87,14 +91,17 @@ class Prunable:
     def menu_widths(self, step: int) -> dict[str, tuple[int, ...]]:
         """Widths per group at which some layer's channels are a multiple of ``step``, and the full width.
 
-        A unit that is several channels wide everywhere (both halves of a chunk and nothing else) needs fewer units.
+        A unit that is several channels wide everywhere (both halves of a chunk and nothing else) needs fewer units, and
+        so does one that is a row of channels: a head, a group of a convolution.
         Wide groups take every second, fourth … step, so that no group has more than :data:`MAX_CHOICES` widths.
         Groups in a branch have width 0 too.
         """
         menu = {}
         inside = {name for groups in self.branches.values() for name in groups}
         for name, full in self.full_widths.items():
-            per_unit = min(int(indices.shape[1]) for _, indices in self.graph.group(name).slices())
+            group = self.graph.group(name)
+            channels = [int(indices.shape[1]) for _, indices in group.slices()]
+            per_unit = min(channels) if group.kind == "channels" else max(channels)
             stride = max(step // per_unit, 1)
             while full > stride * MAX_CHOICES:
                 stride *= 2
@@ -120,14 +127,42 @@ class Prunable:
         return apply_plan(self.model, self.plan(widths))
 
 
+_KERNEL_STEP = 8
+"""Channels that kernels compute together at least (AVX2's eight numbers)."""
+
+
+def _one_axis_each(groups: Sequence[UnitGroup]) -> set[str]:
+    """Of heads, or a convolution's groups, and the channels inside, which offer more widths; every other group.
+
+    Both at once would make sizes products of two widths. A convolution with 55 groups of 8 channels can lose groups,
+    and one with 2 groups of 128 channels had better lose channels of each.
+    """
+    chosen = {group.name for group in groups if group.kind == "channels"}
+    for rows in (group for group in groups if group.kind != "channels"):
+        inside = {group.name for group in groups if group.kind == "channels" and _overlap(group, rows)}
+        widths = max((group.width for group in groups if group.name in inside), default=0) // _KERNEL_STEP
+        if rows.width > widths:
+            chosen = (chosen - inside) | {rows.name}
+    return chosen
+
+
+def _overlap(group: UnitGroup, other: UnitGroup) -> bool:
+    """Whether the two hold an index of a parameter axis in common."""
+    held = {(s.parameter, s.axis): s.indices for s in other.slices}
+    return any(
+        np.isin(s.indices, held[s.parameter, s.axis]).any() for s in group.slices if (s.parameter, s.axis) in held
+    )
+
+
 def _branches(
     graph: DependencyGraph, ranking: Mapping[str, Any], ignored_layers: list[nn.Module]
 ) -> dict[str, tuple[str, ...]]:
     """The smallest branches that hold groups, all of them ranked, and no ignored layer; with these groups."""
     ignored = modules_named(graph.model.modules(), ignored_layers)
+    chosen = _one_axis_each(graph.units.groups)
     found = {}
     for branch in innermost(graph.find_branches()):
-        groups = tuple(g for g in branch.groups if graph.units.group(g).kind == "channels")
+        groups = tuple(g for g in branch.groups if g in chosen)
         layers = set(graph.model.get_submodule(branch.name).modules())
         if groups and ranking.keys() >= set(groups) and not layers & ignored:
             found[branch.name] = groups

@@ -1,7 +1,8 @@
 """A bench on which one operator's rule is tried by hand."""
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.table import RULES, Call
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Block, Value
 
 
 class Bench:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.table import RULES, Call, rule, split_segments
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Block, Value
 
 
 @pytest.fixture

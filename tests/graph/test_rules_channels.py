@@ -19,7 +19,10 @@ FREE = {
     "SampledAttention": {"stem.0": 16, "body.up": 24, "body.value": 4, "body.value:heads": 4},
     "BareNorms": {"stem.0": 16, "body.up": 24, "body.wide": 24},
     "ClippedLayers": {"stem.0": 16, "body.up": 24, "body.wide": 24},
-    "ScalesOfHeads": {"stem.0": 16, "body.qkv": 4},
+    "ScalesOfHeads": {"stem.0": 16, "body.qkv": 4, "body.qkv:groups": 2},
+    "GroupsBetween": {"stem.0": 16, "body.a.0": 4, "body.b.0": 6, "body.a.0:groups": 5},
+    "GroupsByAttribute": {"stem.0": 16, "body.a.0": 4, "body": 6, "body.a.0:groups": 5},
+    "GroupsByLiteral": {"stem.0": 16, "body.a.0": 4, "body": 6},
     "ProductsBetweenNorms": {"stem.0": 16},
     "PartsByAttributes": {"stem.0": 16, "body.a.0": 8, "body.b.0": 20, "body.out.0": 16},
 }

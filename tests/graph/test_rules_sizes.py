@@ -5,7 +5,7 @@ import numpy as np
 from deploy_prune.graph.attributes import AxisSize
 from deploy_prune.graph.boxes import last_free_axis, tie_counts
 from deploy_prune.graph.equations import tie_equal_sizes
-from deploy_prune.graph.values import Box, Place, SizeEquation
+from deploy_prune.graph.facts import Box, Place, SizeEquation
 
 PLACE = Place("m", "view", "m.py:1")
 

@@ -41,7 +41,7 @@ def test_steps_in_any_order_are_one_plan(name, seed, steps):
     pruned = copy.deepcopy(model)
     graph = graph_of(pruned)
     for _ in range(steps):
-        groups = list(graph.get_all_groups(kinds=("channels", "heads")))
+        groups = list(graph.get_all_groups(kinds=("channels", "heads", "groups")))
         for k in chance.permutation(len(groups)):
             group = groups[k]  # found before the others went: it is read off the model as it is now
             width, units = group.width, random_units(group, chance)

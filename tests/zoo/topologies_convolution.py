@@ -71,6 +71,40 @@ class Grouped(nn.Module):
         return self.c(self.b(self.a(x)))
 
 
+class GroupsBetween(nn.Module):
+    """Groups of 4 inputs and 6 outputs, which may go whole (ResNeXt, RegNet)."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = conv(16, 20, 1), conv(20, 30, groups=5), conv(30, 16, 1)
+
+    def forward(self, x):
+        return x + self.c(self.b(self.a(x)))
+
+
+class GroupsByAttribute(nn.Module):
+    """The same by a function, the number of groups being an attribute of the user's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts, self.a, self.c = 5, conv(16, 20, 1), conv(30, 16, 1)
+        self.weight = nn.Parameter(torch.randn(30, 4, 3, 3) / 6)
+
+    def forward(self, x):
+        return x + self.c(F.conv2d(self.a(x), self.weight, padding=1, groups=self.parts))
+
+
+class GroupsByLiteral(nn.Module):
+    """The same with a number in the code, which cannot change: only channels of each group go."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.c, self.weight = conv(16, 20, 1), conv(30, 16, 1), nn.Parameter(torch.randn(30, 4, 3, 3) / 6)
+
+    def forward(self, x):
+        return x + self.c(F.conv2d(self.a(x), self.weight, padding=1, groups=5))
+
+
 class DepthMultiplier(nn.Module):
     def __init__(self):
         super().__init__()
@@ -264,7 +298,8 @@ class LevelsMixed(nn.Module):
 
 
 BODIES = (
-    Residual, Concat, CascadedConcat, ChunkWithSplit, UnequalSplit, LiteralSplit, Grouped, DepthMultiplier, Transposed,
+    Residual, Concat, CascadedConcat, ChunkWithSplit, UnequalSplit, LiteralSplit, Grouped, GroupsBetween, GroupsByAttribute,
+    GroupsByLiteral, DepthMultiplier, Transposed,
     SqueezeExcite, CalledTwice, TiedWeights, Branching, OneDimensional, ThreeDimensional, RepVgg,
     ParametersUsedDirectly, GatedHalves, Deformable, PaddedChannels, CoordinateChannels,
     LevelsMixed,

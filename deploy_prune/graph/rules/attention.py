@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.contraction import contract
 from deploy_prune.graph.rules.crossing import single_at
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import collapse, with_block, without_blocks_at
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.values import Facts, Value
+from deploy_prune.graph.values import Value
 
 
 @rule("scaled_dot_product_attention", "_scaled_dot_product_attention_math",

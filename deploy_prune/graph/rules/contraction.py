@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.crossing import maximal, single_at
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import collapse, keep_extent
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.rules.zeros import any_zero
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Block, Value
 
 
 @rule("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot", "_sparse_addmm", "_sparse_mm", crossing=True)

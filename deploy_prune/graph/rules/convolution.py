@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.contraction import tie_contracted
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import keep_extent
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Atoms, Block, Value
 
 
 @rule("convolution", "_convolution", "convolution_overrideable")
@@ -69,9 +70,10 @@ def _convolve(
 
 
 def _grouped(facts: Facts, data: Block | None, weight: Value, groups: int, transposed: bool) -> Block | None:
-    """Groups stay; each loses the same inputs and equally many outputs. One input per group: it follows its outputs.
+    """Each group loses the same inputs and equally many outputs, or goes with both where its number is an attribute.
 
-    A transposed weight is (C, O/groups, …): there the channel axis of the data is the weight's long axis.
+    One input per group: it follows its outputs. A transposed weight is (C, O/groups, …): there the channel axis of the
+    data is the weight's long axis, all groups share the outputs' axis, and groups of several inputs stay.
     """
     long, short = weight.block_at(0), weight.block_at(1)
     if long is None:
@@ -79,8 +81,12 @@ def _grouped(facts: Facts, data: Block | None, weight: Value, groups: int, trans
             if block is not None:
                 facts.freeze(block.atoms, "meets a grouped convolution whose outputs are no parameter's")
         return None
+    per_group = None if data is None else data.atoms.reshape(groups, -1)
+    may_go = not (transposed or facts.convolution_groups is None or isinstance(facts.convolution_groups, int))
     if short is not None:
-        facts.box(long.atoms.reshape(groups, -1), fixed={0})
+        facts.box(long.atoms.reshape(groups, -1), fixed=() if may_go and data is not None else {0})
+    if per_group is not None:
+        _count_groups(facts, per_group)
     if transposed:
         if data is not None:
             facts.unify(data.atoms, long.atoms)
@@ -89,16 +95,26 @@ def _grouped(facts: Facts, data: Block | None, weight: Value, groups: int, trans
         spread = np.tile(short.atoms, groups)
         facts.box(spread.reshape(groups, -1), fixed={0})
         return replace(short, axes=(0,), atoms=spread)
-    if data is None:
+    if per_group is None:
         facts.freeze(weight.atoms(), "is a grouped convolution over channels that are no parameter's")
         return long
-    per_group = data.atoms.reshape(groups, -1)
+    outputs = long.atoms.reshape(groups, -1)
     if short is None:
-        outputs = long.atoms.reshape(groups, -1)
         facts.unify(np.broadcast_to(per_group, outputs.shape), outputs)
+    elif may_go:
+        facts.box(per_group)
+        facts.follow(short.atoms, per_group.T)
+        facts.unify(*(facts.project(Block((0, 1), side), [0]).atoms for side in (per_group, outputs)))
     else:
         facts.unify(per_group, np.broadcast_to(short.atoms, per_group.shape))
     return long
+
+
+def _count_groups(facts: Facts, per_group: Atoms) -> None:
+    """As many rows as the code says that there are groups: a number in an attribute can change, no other."""
+    expression = facts.convolution_groups
+    if expression is not None:
+        facts.equate_size(Value(per_group.shape, (Block((0, 1), per_group),)), 0, expression)
 
 
 @rule("im2col", "col2im")

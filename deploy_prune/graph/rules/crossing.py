@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.facts import Facts
+from deploy_prune.graph.values import Block, Value
 
 MOST_CELLS = 1 << 20
 """A product of more cells than this is not told apart: whatever enters it stays."""

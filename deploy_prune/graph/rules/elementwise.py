@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.crossing import crosses, joint_axes, maximal, tie_shared
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.rules.zeros import Flags, all_zero, keeps_zero
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Block, Value
 
 NAMES = """
     abs add addcdiv addcmul asinh atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max

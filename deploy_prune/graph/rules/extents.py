@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.facts import Facts
+from deploy_prune.graph.values import Block, Value
 
 
 def keep_extent(facts: Facts, block: Block, axis: int, why: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import keep_extent
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Block, Value
 
 
 def _freeze_positions(facts: Facts, indices: Sequence[Value | None]) -> None:

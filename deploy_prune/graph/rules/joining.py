@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.values import Atoms, Block, Facts, Value
+from deploy_prune.graph.values import Atoms, Block, Value
 
 
 @rule("cat", "concat", "stack")

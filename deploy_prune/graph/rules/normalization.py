@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.crossing import crosses
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import collapse, keep_extent
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.rules.zeros import all_zero, any_zero
-from deploy_prune.graph.values import Facts, Value
+from deploy_prune.graph.values import Value
 
 
 def _like(call: Call, first: Value) -> list[Value]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.contraction import tie_contracted
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.rules.zeros import all_zero
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Block, Value
 
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 _MODE_GATES = {0: 1, 1: 1, 2: 4, 3: 3}

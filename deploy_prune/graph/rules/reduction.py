@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.contraction import summed, tie_contracted, without_axis
 from deploy_prune.graph.rules.crossing import single_at
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import collapse, with_block, without_blocks_at
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.values import Facts, Value
+from deploy_prune.graph.values import Value
 
 Drop = Callable[[Facts, Value, int], Value]
 """Removes one axis from a value and records what that means."""

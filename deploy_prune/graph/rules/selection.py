@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import keep_extent
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.rules.zeros import all_zero
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Block, Value
 
 
 @rule("select")

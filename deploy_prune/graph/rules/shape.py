@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.crossing import merged
 from deploy_prune.graph.rules.table import Call, rule, split_segments
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Block, Value
 
 
 @rule("view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "unflatten", crossing=True)

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import collapse, keep_extent
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.values import Atoms, Block, Facts, Value
+from deploy_prune.graph.values import Atoms, Block, Value
 
 NAMES = """
     max_pool1d max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d

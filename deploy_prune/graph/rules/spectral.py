@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.extents import collapse, without_blocks_at
 from deploy_prune.graph.rules.table import Call, rule
-from deploy_prune.graph.values import Block, Facts, Value
+from deploy_prune.graph.values import Block, Value
 
 
 def _mix(facts: Facts, value: Value, axes: list[int], why: str) -> list[Block]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.crossing import crosses, disjoint
-from deploy_prune.graph.values import Facts, Value
+from deploy_prune.graph.values import Value
 
 
 @dataclass(frozen=True)

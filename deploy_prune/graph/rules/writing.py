@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from deploy_prune.graph.facts import Facts
 from deploy_prune.graph.rules.elementwise import combine
 from deploy_prune.graph.rules.extents import keep_extent, without_blocks_at
 from deploy_prune.graph.rules.table import Call, rule
 from deploy_prune.graph.rules.zeros import all_zero
-from deploy_prune.graph.values import Facts, Value
+from deploy_prune.graph.values import Value
 
 
 def _keep(facts: Facts, value: Value, axes: Sequence[int]) -> None:
