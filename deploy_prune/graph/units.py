@@ -193,7 +193,7 @@ def _not_in(columns: Components, rows: Components) -> np.ndarray:
 def _row_groups(
     names: _Names, whole: Sequence[Grouped], axes: Mapping[Axis, Atoms], facts: Facts, resolved: Resolved
 ) -> Iterator[UnitGroup]:
-    """Groups of whole rows: ``channels`` where these cannot go singly, else ``heads``, or ``groups`` of a convolution."""
+    """Groups of rows: ``channels`` where these cannot go singly, else ``heads``, or ``groups`` of a convolution."""
     reason = resolved.columns.reason_of
     convolved = [box.atoms.ravel() for box in facts.boxes if "conv" in box.place.operator]
     in_convolution = np.isin(np.arange(facts.count), np.concatenate(convolved) if convolved else [])

@@ -135,8 +135,8 @@ class Progress:
     def at(self, axis: Axis, idxs: Sequence[int]) -> dict[str, np.ndarray]:
         """The units that hold these indices of a parameter axis as it is now, as masks; frozen indices have none.
 
-        Indices that make up whole heads, or groups of a convolution, name these. Rows that lose equally many keep their own indices; else
-        every row loses all indices that any row is asked for.
+        Indices that make up whole heads, or groups of a convolution, name these. Rows that lose equally many keep their
+        own indices; else every row loses all indices that any row is asked for.
         """
         wanted = np.unique(np.asarray(idxs, dtype=np.int64))
         masks = {}

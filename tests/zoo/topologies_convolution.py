@@ -298,9 +298,8 @@ class LevelsMixed(nn.Module):
 
 
 BODIES = (
-    Residual, Concat, CascadedConcat, ChunkWithSplit, UnequalSplit, LiteralSplit, Grouped, GroupsBetween, GroupsByAttribute,
-    GroupsByLiteral, DepthMultiplier, Transposed,
-    SqueezeExcite, CalledTwice, TiedWeights, Branching, OneDimensional, ThreeDimensional, RepVgg,
+    Residual, Concat, CascadedConcat, ChunkWithSplit, UnequalSplit, LiteralSplit, Grouped, GroupsBetween,
+    GroupsByAttribute, GroupsByLiteral, DepthMultiplier, Transposed, SqueezeExcite, CalledTwice, TiedWeights, Branching, OneDimensional, ThreeDimensional, RepVgg,
     ParametersUsedDirectly, GatedHalves, Deformable, PaddedChannels, CoordinateChannels,
     LevelsMixed,
 )  # fmt: skip
