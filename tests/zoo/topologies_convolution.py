@@ -299,7 +299,7 @@ class LevelsMixed(nn.Module):
 
 BODIES = (
     Residual, Concat, CascadedConcat, ChunkWithSplit, UnequalSplit, LiteralSplit, Grouped, GroupsBetween,
-    GroupsByAttribute, GroupsByLiteral, DepthMultiplier, Transposed, SqueezeExcite, CalledTwice, TiedWeights, Branching, OneDimensional, ThreeDimensional, RepVgg,
-    ParametersUsedDirectly, GatedHalves, Deformable, PaddedChannels, CoordinateChannels,
-    LevelsMixed,
+    GroupsByAttribute, GroupsByLiteral, DepthMultiplier, Transposed, SqueezeExcite, CalledTwice, TiedWeights,
+    Branching, OneDimensional, ThreeDimensional, RepVgg, ParametersUsedDirectly, GatedHalves, Deformable,
+    PaddedChannels, CoordinateChannels, LevelsMixed,
 )  # fmt: skip
