@@ -34,44 +34,42 @@ SPEEDUPS = (1.5, 2.0, 3.0)
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def prune_peer(name, setting, ratio, folder):
-    """MAC reduction, parameters and file of one setting, or why there is none."""
+def prune_peer(name, setting, ratios, folder):
+    """Per ratio the MAC reduction, parameters and file of a setting, or why there is none."""
     scope, round_to = setting
-    file = folder / f"{scope}-{round_to}-{ratio:.3f}.onnx"
     command = [sys.executable, str(ROOT / "benchmarks" / "peer_prune.py"), name, "--scope", scope]
-    command += ["--ratio", str(ratio), "--out", str(file), *(["--round-to", str(round_to)] if round_to else [])]
+    command += ["--out", str(folder), *(["--round-to", str(round_to)] if round_to else [])]
+    command += ["--ratios", *map(str, ratios)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        return {"fails": f"not done within {LIMIT_S} s"}
-    if done.returncode:
-        return {"fails": (done.stderr.strip().splitlines() or ["no message"])[-1][:200]}
-    return {**json.loads(done.stdout.splitlines()[-1]), "file": str(file)}
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S * len(ratios)).stdout
+    except subprocess.TimeoutExpired as late:
+        printed = (late.stdout or b"").decode()
+    points = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    missing = ratios[len(points) :]
+    return [*points, *({"ratio": r, "fails": f"ended, or not done within {LIMIT_S} s each"} for r in missing)]
 
 
 def try_setting(name, setting, dense, folder, console):
     """Points of one setting over the grid, and one more between the grid points around each asked speed-up."""
-    points = []
 
-    def add(ratio):
-        point = {"ratio": ratio, **prune_peer(name, setting, ratio, folder)}
-        if "file" in point:
-            point["speedup"] = measure_apart((dense, point["file"]), processes=2, seconds=0.7)["ratio"]
-        points.append(point)
-        console.print(name, setting, point.get("speedup", point.get("fails")), highlight=False)
-        return point
+    def measure(ratios):
+        points = prune_peer(name, setting, ratios, folder)
+        for point in points:
+            if "file" in point:
+                point["speedup"] = measure_apart((dense, point["file"]), processes=2, seconds=0.4)["ratio"]
+            console.print(name, setting, point.get("speedup", point.get("fails")), highlight=False)
+        return points
 
-    for ratio in RATIOS:
-        if "fails" in add(ratio) and ratio == RATIOS[0]:
-            return points
-    measured = sorted((p for p in points if "speedup" in p), key=lambda p: p["ratio"])
+    points = measure(RATIOS)
+    measured = [p for p in points if "speedup" in p]
+    between = []
     for asked in SPEEDUPS:
         for left, right in itertools.pairwise(measured):
             if left["speedup"] < asked <= right["speedup"]:
                 share = (asked - left["speedup"]) / (right["speedup"] - left["speedup"])
-                add(left["ratio"] + share * (right["ratio"] - left["ratio"]))
+                between.append(left["ratio"] + share * (right["ratio"] - left["ratio"]))
                 break
-    return points
+    return points + (measure(between) if between else [])
 
 
 def nearest(points, asked):

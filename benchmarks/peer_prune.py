@@ -1,8 +1,8 @@
-"""One network pruned by Torch-Pruning with its documented arguments, exported; run in a process of its own.
+"""One network pruned by Torch-Pruning with its documented arguments, exported; run in processes of its own.
 
-    python benchmarks/peer_prune.py resnet50 --scope global --round-to 16 --ratio 0.4 --out pruned.onnx
+    python benchmarks/peer_prune.py resnet50 --scope global --round-to 16 --ratios 0.2 0.4 --out folder
 
-Prints JSON: MACs of the dense and the pruned network, counted by deploy_prune.count.
+Prints a line of JSON per ratio: file, MAC reduction counted by deploy_prune.count, and parameters; or why it fails.
 """
 
 import argparse
@@ -45,24 +45,38 @@ def prune(case, scope, round_to, ratio):
     return model
 
 
+def prune_and_export(case, options, ratio, file):
+    """The file, and what is left of the network."""
+    before = count(case.model, case.inputs)
+    pruned = prune(case, options.scope, options.round_to, ratio)
+    with torch.no_grad():
+        pruned(case.inputs)
+    case.export(pruned, file)
+    after = count(pruned, case.inputs)
+    return {
+        "file": str(file),
+        "mac_reduction": before.macs / after.macs,
+        "parameters": [before.params, after.params],
+    }
+
+
 def main():
     """Prune, export, count."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=latency_models.names())
     parser.add_argument("--scope", choices=SCOPES, required=True)
     parser.add_argument("--round-to", type=int)
-    parser.add_argument("--ratio", type=float, required=True)
+    parser.add_argument("--ratios", type=float, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    case = latency_models.build(options.model)
-    before = count(case.model, case.inputs)
-    pruned = prune(case, options.scope, options.round_to, options.ratio)
-    with torch.no_grad():
-        pruned(case.inputs)
-    case.export(pruned, options.out)
-    after = count(pruned, case.inputs)
-    print(json.dumps({"mac_reduction": before.macs / after.macs, "parameters": [before.params, after.params]}))
+    for ratio in options.ratios:
+        file = options.out / f"{options.scope}-{options.round_to}-{ratio:.4f}.onnx"
+        try:
+            found = prune_and_export(latency_models.build(options.model), options, ratio, file)
+        except Exception as error:  # whatever goes wrong in the other tool, or in a network that it broke
+            found = {"fails": f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]}
+        print(json.dumps({"ratio": ratio, **found}), flush=True)
 
 
 if __name__ == "__main__":
