@@ -38,11 +38,13 @@ ALLOWED |= {"pipeline": EVERYTHING, "cli": EVERYTHING, "__main__": {"cli"}, "": 
 # heavy package -> the files that may import it
 HOMES = {
     "ultralytics": {"tasks/ultralytics_api.py"},
-    "onnxruntime": {  # measuring; comparing outputs; quantising
+    "onnxruntime": {  # measuring; running an export; quantising
         "runtime/worker/onnxruntime_engine.py",
-        "export/parity.py",
+        "export/session.py",
         "export/int8.py",
     },
+    "torchmetrics": {"tasks/dense_metrics.py"},
+    "faster_coco_eval": {"datasets/coco.py"},
     "openvino": {"runtime/worker/openvino_engine.py"},
     "onnx": {"export/onnx.py", "runtime/node_names.py", "tasks/ultralytics.py"},
     "onnxslim": {"export/onnx.py"},
@@ -53,7 +55,7 @@ HOMES = {
 }
 OPTIONAL = (
     *("ultralytics", "onnx", "onnxruntime", "onnxslim", "sklearn", "skimage", "PIL", "matplotlib"),
-    *("torchvision", "timm", "cv2", "openvino", "tensorrt"),
+    *("torchvision", "timm", "cv2", "openvino", "tensorrt", "torchmetrics", "faster_coco_eval"),
 )
 
 IMPURE_MODULES = {

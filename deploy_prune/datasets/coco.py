@@ -118,7 +118,9 @@ def _find_split(folder: Path, split: str) -> tuple[Path, Path]:
     for pictures in (folder / name, folder / "images" / name):
         if pictures.is_dir():
             return files[0], pictures
-    raise InputError(f"no folder holds the pictures of {files[0]}; expected {folder / name} or {folder / 'images' / name}")
+    raise InputError(
+        f"no folder holds the pictures of {files[0]}; expected {folder / name} or {folder / 'images' / name}"
+    )
 
 
 def _read_json(path: Path) -> Any:

@@ -127,7 +127,8 @@ def write_coco_json(folder: Path, entries: Entries) -> None:
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)]
     (folder / "annotations").mkdir()
     for split, pictures in entries.items():
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for number, picture in enumerate(pictures, start=1):
             images.append({"id": number, **{key: value for key, value in picture.items() if key != "objects"}})
             for one in picture["objects"]:

@@ -62,7 +62,9 @@ def read_whole(path: Path, *, indices: bool = False) -> NDArray[np.uint8]:
             if not indices:
                 return np.asarray(image.convert("RGB"))
             if image.mode not in ("L", "P"):
-                raise InputError(f"{path} has pixels of mode {image.mode}; expected a grey or palette PNG of class numbers")
+                raise InputError(
+                    f"{path} has pixels of mode {image.mode}; expected a grey or palette PNG of class numbers"
+                )
             return np.asarray(image)
     except UnidentifiedImageError:
         raise InputError(f"{path} is no picture; take it away or write it again") from None
@@ -72,4 +74,6 @@ def read_whole(path: Path, *, indices: bool = False) -> NDArray[np.uint8]:
 
 def list_pictures(folder: Path) -> list[Path]:
     """The picture files directly in ``folder``, by name; none if there is no such folder."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(
+        path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )

@@ -1,5 +1,7 @@
 """torchvision's semantic segmentation networks, from pictures in [0, 1] to class logits per pixel."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,7 +23,7 @@ class Segmenter(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         self.takes_all_features = "LRASPP" in type(network).__name__
@@ -29,7 +31,7 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         """Return the logits, see the class."""
         network, size = self.network, images.shape[-2:]
-        features = network.backbone((images - self.mean) / self.std)
+        features = network.backbone((images - self.get_buffer("mean")) / self.get_buffer("std"))
         logits = network.classifier(features if self.takes_all_features else features["out"])
         out = _upsample(logits, size)
         auxiliary = getattr(network, "aux_classifier", None)

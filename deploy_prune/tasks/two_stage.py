@@ -91,7 +91,7 @@ def _with_masks(
     heads: Any, features: dict[str, Tensor], boxes: Tensor, scores: Tensor, size: tuple[int, int]
 ) -> dict[str, Tensor]:
     """The best detections, one class to a proposal, with their masks: 100 masks instead of one per proposal."""
-    n, k = scores.shape[:2]
+    n = len(scores)
     best, label = scores.max(dim=2)
     own = boxes.gather(2, label[..., None, None].expand(-1, -1, 1, 4))[:, :, 0]
     order = best.argsort(dim=1, descending=True)
