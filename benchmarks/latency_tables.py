@@ -1,4 +1,4 @@
-"""Write the tables of docs/latency.md from the results of budgets.py, predictions.py and efficiency.py.
+"""Write the tables of docs/latency.md, and the README's, from results of budgets.py, predictions.py, efficiency.py.
 
     python benchmarks/latency_tables.py
 
@@ -15,6 +15,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENT = "docs/latency.md"
 WINDOW = (0.93, 1.00)
 LIMIT = 1.02
+SUMMARY_SPEEDUP = 2.0
 
 
 def read(path: Path) -> dict | None:
@@ -114,6 +115,34 @@ def efficiency_markdown(found: dict) -> str:
     return "\n\n".join([markdown(heads, rows), text, source(found)])
 
 
+def best_peer(efficiency: dict | None, model: str, speedup: float) -> str:
+    """The highest efficiency of Torch-Pruning's settings in a cell."""
+    for one in efficiency["models"] if efficiency else ():
+        for cell in one["cells"] if one["model"] == model else ():
+            if cell["speedup"] == speedup:
+                finals = [final["efficiency"] for name, final in cell["finals"].items() if name != "ours"]
+                return f"{max(finals):.2f}" if finals else "none reaches it"
+    return ""
+
+
+def summary_markdown(found: dict) -> str:
+    """One row per network at twice its speed, for the README."""
+    efficiency, rows = read(RESULTS / "efficiency.json"), []
+    for one in found["models"]:
+        cell = next(c for c in one["cells"] if c["speedup"] == SUMMARY_SPEEDUP)
+        if "unreachable" in cell:
+            rows.append([one["model"], f"{one['dense_ms']:.1f}", "unreachable, said so beforehand", "", "", ""])
+            continue
+        fresh = cell["fresh"]
+        rows.append([
+            one["model"], f"{one['dense_ms']:.1f}", f"{fresh['ratio']:.2f}× [{fresh['low']:.2f}, {fresh['high']:.2f}]",
+            f"{cell['mac_reduction']:.2f}×", f"{fresh['ratio'] / cell['mac_reduction']:.2f}",
+            best_peer(efficiency, one["model"], SUMMARY_SPEEDUP),
+        ])  # fmt: skip
+    heads = ["model", "dense, ms", "asked 2×, measured", "fewer MACs", "efficiency", "Torch-Pruning's best"]
+    return "\n\n".join([markdown(heads, rows), source(found)])
+
+
 def source(found: dict) -> str:
     """Where and when."""
     return f"Measured on {found['date']} on {found['machine']}, one thread, {found['engine']}, fp32, random weights."
@@ -134,6 +163,9 @@ def main() -> None:
         found = read(RESULTS / file)
         if found is not None:
             fill(DOCUMENT, name, "latency_tables.py", write(found))
+    found = read(RESULTS / "budgets" / "cpu-onnxruntime.json")
+    if found is not None:
+        fill("README.md", "budgets-summary", "latency_tables.py", summary_markdown(found))
 
 
 if __name__ == "__main__":

@@ -50,12 +50,14 @@ HOMES = {
     "onnxslim": {"export/onnx.py"},
     "sklearn": {"datasets/sources.py"},
     "skimage": {"datasets/sources.py", "datasets/polygon.py"},
+    "lightning_fabric": {"tasks/fit.py"},
     "matplotlib": {"report/plots.py", "report/front_plots.py"},  # the second for types alone
     "typer": {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cli").glob("*.py")},
 }
 OPTIONAL = (
     *("ultralytics", "onnx", "onnxruntime", "onnxslim", "sklearn", "skimage", "PIL", "matplotlib"),
-    *("torchvision", "timm", "cv2", "openvino", "tensorrt", "torchmetrics", "faster_coco_eval"),
+    *("torchvision", "timm", "cv2", "openvino", "tensorrt", "lightning_fabric", "tensorboard"),
+    *("torchmetrics", "faster_coco_eval"),
 )
 
 IMPURE_MODULES = {

@@ -46,6 +46,7 @@ def test_random_topologies_at_random_widths(name, seed):
         ("densenet121", 64, {}),
         ("shufflenet_v2_x1_0", 64, {}),
         ("convnext_tiny", 64, {}),
+        ("regnet_y_400mf", 64, {}),
         ("vit_b_16", 32, {"image_size": 32}),
     ],
 )
