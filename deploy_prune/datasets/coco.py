@@ -53,19 +53,18 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoSet:
-    """A data set that has been looked through: the names of its classes, and the pictures of each split by name."""
+    """A data set: the names of its classes, and the pictures of each split by name."""
 
     classes: tuple[str, ...]
     splits: dict[str, tuple[CocoImage, ...]]
 
 
-def read_coco(folder: Path, *, masks: bool = False, progress: Progress | None = None) -> CocoSet:
-    """Read and check both splits in ``folder``, and decode each picture once.
+def read_coco(folder: Path, *, masks: bool = False) -> CocoSet:
+    """Read and check the annotations of both splits in ``folder``.
 
     Args:
         folder: laid out as this module says.
         masks: whether each object needs its outline.
-        progress: where the bar is shown.
 
     Raises:
         InputError: the first thing that is wrong, with its file and entry.
@@ -77,10 +76,18 @@ def read_coco(folder: Path, *, masks: bool = False, progress: Progress | None = 
             f"the splits in {folder} have unlike categories: train {_summary(classes)}, val {_summary(others)}; "
             "expected the same ids and names in both files"
         )
-    pictures = [picture for _, split in parts for picture in split]
-    for picture in progress.track(pictures, description="look through the data") if progress else pictures:
-        _check_picture(picture)
     return CocoSet(tuple(classes.values()), {name: part[1] for name, part in zip(SPLITS, parts, strict=True)})
+
+
+def check_coco_pictures(found: CocoSet, progress: Progress | None = None) -> None:
+    """Decode every picture once, so that a damaged one is not found in the last hour of a training.
+
+    Raises:
+        InputError: a picture is damaged, or has another size than its json says; the first such is named.
+    """
+    pictures = [picture for split in SPLITS for picture in found.splits[split]]
+    for picture in progress.track(pictures, description="check pictures") if progress else pictures:
+        _check_picture(picture)
 
 
 def _read_split(folder: Path, split: str, masks: bool) -> tuple[dict[int, str], tuple[CocoImage, ...]]:

@@ -30,24 +30,31 @@ class MaskedImage:
 
 @dataclass(frozen=True)
 class ImageMasks:
-    """A data set that has been looked through: the names of its classes, and the pairs of each split by name."""
+    """A data set: the names of its classes, and the pairs of each split by name."""
 
     classes: tuple[str, ...]
     splits: dict[str, tuple[MaskedImage, ...]]
 
 
-def read_image_masks(folder: Path, progress: Progress | None = None) -> ImageMasks:
-    """Find the pairs in ``folder`` and decode each of them once, so that no training stops in the middle.
+def list_image_masks(folder: Path) -> ImageMasks:
+    """Find the pairs in ``folder``.
 
     Raises:
-        InputError: a file is missing, damaged, or does not fit its partner or the classes; the file is named.
+        InputError: a file is missing; it is named.
     """
     classes = _read_classes(folder / "classes.txt")
-    splits = {split: _pair(folder, split) for split in SPLITS}
-    pairs = [pair for split in SPLITS for pair in splits[split]]
-    for pair in progress.track(pairs, description="look through the data") if progress else pairs:
-        _check_pair(pair, len(classes))
-    return ImageMasks(classes, splits)
+    return ImageMasks(classes, {split: _pair(folder, split) for split in SPLITS})
+
+
+def check_image_masks(found: ImageMasks, progress: Progress | None = None) -> None:
+    """Decode every file once, so that a damaged one is not found in the last hour of a training.
+
+    Raises:
+        InputError: a file is damaged, or does not fit its partner or the classes; the first such is named.
+    """
+    pairs = [pair for split in SPLITS for pair in found.splits[split]]
+    for pair in progress.track(pairs, description="check pictures") if progress else pairs:
+        _check_pair(pair, len(found.classes))
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:

@@ -1,16 +1,18 @@
 """A network as a function of its inputs, whether it is a module or an exported file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from deploy_prune.errors import InputError
 from deploy_prune.export.session import open_session, run_file
 
-Predict = Callable[[Tensor], Tensor]
-"""Inputs (n, ...) to the first output (n, ...), both on the CPU."""
+Predict = Callable[[Tensor], Any]
+"""Inputs (n, ...) to the output (n, ...), on the CPU; where there are several, to a tuple of them."""
 
 
 def predictor(model: nn.Module | Path) -> Predict:
@@ -23,10 +25,13 @@ def predictor(model: nn.Module | Path) -> Predict:
         if not model.is_file():
             raise InputError(f"no such file: {model}; expected an exported .onnx")
         session = open_session(model)
-        return lambda inputs: torch.cat([torch.from_numpy(out[0]) for out in run_file(model, inputs, session)])
+        return lambda inputs: _only(
+            torch.cat([torch.from_numpy(one) for one in column])
+            for column in zip(*run_file(model, inputs, session), strict=True)
+        )
     device = next(model.parameters()).device
 
-    def run(inputs: Tensor) -> Tensor:
+    def run(inputs: Tensor) -> Any:
         was_training = model.training
         model.eval()
         try:
@@ -34,7 +39,12 @@ def predictor(model: nn.Module | Path) -> Predict:
                 output = model(inputs.to(device))
         finally:
             model.train(was_training)
-        first = output if isinstance(output, Tensor) else output[0]
-        return first.cpu()
+        return _only(tensor.cpu() for tensor in tree_leaves(output))
 
     return run
+
+
+def _only(outputs: Iterable[Tensor]) -> Tensor | tuple[Tensor, ...]:
+    """The one output, or all."""
+    found = tuple(outputs)
+    return found[0] if len(found) == 1 else found

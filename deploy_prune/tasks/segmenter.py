@@ -1,5 +1,6 @@
 """torchvision's semantic segmentation networks, from pictures in [0, 1] to class logits per pixel."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,10 +20,13 @@ class Segmenter(nn.Module):
 
     Args:
         network: DeepLabV3, FCN or LR-ASPP as torchvision builds them.
+        classes: names in the order of the logits.
+        source: torchvision's name of the network.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, classes: Sequence[str], source: str) -> None:
         super().__init__()
+        self.classes, self.source = tuple(classes), source
         self.network: Any = network
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)

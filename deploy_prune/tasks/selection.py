@@ -30,8 +30,8 @@ def select_detections(boxes: Tensor, scores: Tensor, masks: Tensor | None = None
     return detections if masks is None else detections | {"masks": masks[places[kept]]}
 
 
-def suppress(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
-    """Return the scores (n, k), those set to ``GONE`` whose box a better one overlaps: NMS of fixed shape.
+def suppress(boxes: Tensor, scores: Tensor, overlap: float, tie: float = 0.0) -> Tensor:
+    """Return the scores (n, k), those below ``GONE`` whose box a better one overlaps: NMS of fixed shape.
 
     A box is judged against all better ones, the suppressed ones too ("Fast NMS", Bolya et al. 2019, section 4.2), so
     it removes a little more than the greedy one and is one matrix of IoUs, on any runtime.
@@ -40,6 +40,8 @@ def suppress(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
         boxes: (n, k, 4) in pixels.
         scores: (n, k), sorted downwards along k.
         overlap: IoU above which the lower box goes.
+        tie: 0 to below 1; the i-th box that goes gets ``GONE - i - tie``, so that no two are equal: runtimes
+            differ in which of equals they take when the places are not filled otherwise.
     """
     areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
     left_top = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
@@ -49,4 +51,5 @@ def suppress(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
     union = areas[:, :, None] + areas[:, None, :] - shared
     better = torch.ones(boxes.shape[1], boxes.shape[1]).tril(-1)  # row i has the boxes better than i
     worst = (shared / union.clamp(min=1e-6) * better).amax(dim=2)
-    return torch.where(worst > overlap, torch.full_like(scores, GONE), scores)
+    gone = GONE - tie - torch.arange(boxes.shape[1], dtype=scores.dtype)
+    return torch.where(worst > overlap, gone, scores)

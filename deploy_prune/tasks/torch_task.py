@@ -32,8 +32,8 @@ class TorchTask(ABC):
     """A network's purpose together with its data; the methods that are not described here are ``tasks.task.Task``'s.
 
     To be written: :meth:`network`, :meth:`samples`, :meth:`loss`, :meth:`score`. May be written anew:
-    :meth:`distilled_loss`, :meth:`at_share`, :meth:`smaller`, :meth:`check_data`, :meth:`check_network`,
-    :meth:`about` and the attributes.
+    :meth:`distilled_loss`, :meth:`collate`, :meth:`at_share`, :meth:`smaller`, :meth:`check_data`,
+    :meth:`check_network`, :meth:`about` and the attributes.
 
     Attributes:
         name: what is done, in one word.
@@ -72,6 +72,10 @@ class TorchTask(ABC):
     def distilled_loss(self, model: nn.Module, teacher: nn.Module, batch: Any) -> Tensor:
         """Return the loss with the dense network as teacher, which is in eval mode, on the batch's device."""
         raise InputError(f"the task {self.name} has no distillation; set finetune.distil to false")
+
+    def collate(self, samples: list[Any]) -> Any:
+        """Return a batch of samples: tensors are stacked."""
+        return default_collate(samples)
 
     def at_share(self, share: float) -> Task | None:
         """Return None: nothing is known of other input sizes."""
@@ -135,7 +139,7 @@ class TorchTask(ABC):
         if not 1 <= n <= len(data):
             raise InputError(f"{n} training samples are asked for, and there are {len(data)}; ask for 1 to {len(data)}")
         chosen = [data[i * len(data) // n] for i in range(n)]
-        return [default_collate(chosen[start : start + size]) for start in range(0, n, size)]
+        return [self.collate(chosen[start : start + size]) for start in range(0, n, size)]
 
     def export_onnx(
         self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True
@@ -189,7 +193,7 @@ class TorchTask(ABC):
                 return self.distilled_loss(model, guide, batch)
 
         fit = Fit(
-            TrainingBatches(self.samples("train", True), settings.batch, self.seed, workers=settings.workers),
+            TrainingBatches(self.samples("train", True), settings.batch, self.seed, self.collate, settings.workers),
             loss,
             lambda module: self.score(predictor(module)),
             settings,

@@ -43,7 +43,7 @@ def propose(rpn: Any, images: Tensor, features: list[Tensor]) -> Tensor:
     logits, offsets = rpn.head(features)
     anchors = rpn.anchor_generator(ImageList(images, [size]), features)[0]
     chosen_boxes, chosen_scores, chosen_anchors, first = [], [], [], 0
-    for level_logits, level_offsets in zip(logits, offsets, strict=True):
+    for i, (level_logits, level_offsets) in enumerate(zip(logits, offsets, strict=True)):
         # (n, A, h, w) and (n, 4 A, h, w), anchors innermost as torchvision's generator lists them
         flat = level_logits.permute(0, 2, 3, 1).reshape(n, -1)
         deltas = level_offsets.permute(0, 2, 3, 1).reshape(n, -1, 4)
@@ -54,7 +54,7 @@ def propose(rpn: Any, images: Tensor, features: list[Tensor]) -> Tensor:
         boxes = rpn.box_coder.decode_single(deltas.reshape(-1, 4), mine.reshape(-1, 4)).reshape(n, -1, 4)
         boxes = clip_boxes_to_image(boxes, size)
         chosen_boxes.append(boxes)
-        chosen_scores.append(suppress(boxes, best, float(rpn.nms_thresh)))
+        chosen_scores.append(suppress(boxes, best, float(rpn.nms_thresh), i / len(logits)))
         chosen_anchors.append(places + first)
         first += int(count)
     boxes, scores = torch.cat(chosen_boxes, dim=1), torch.cat(chosen_scores, dim=1)
