@@ -2,7 +2,7 @@
 
 import difflib
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from deploy_prune.tasks.torch_task import TorchTask
 
 STEP = 32  # the image size is a multiple of it, which is the stride of the backbones
 PREFIX = "torchvision/"
+PRETRAINED = "pretrained"  # stands for torchvision's own weights
 
 TRAINING = FitSettings(lr0=1e-3, weight_decay=0.01, batch=16)
 FINETUNING = replace(TRAINING, lr0=5e-4)
@@ -31,7 +32,9 @@ class DenseTask(TorchTask):
 
     Attributes:
         data: the folder.
-        model: ``torchvision/NAME``, or weights, a ``.pt`` file that :meth:`save` wrote.
+        model: ``torchvision/NAME``.
+        weights: what the network begins with: None, random ones; ``pretrained``, torchvision's; else a ``.pt`` file
+            that :meth:`save` wrote.
         image_size: height and width of the network's input in pixels, a multiple of 32. Pictures are brought to it
             whatever their proportions.
         seed: of first weights, order of pictures and augmentation.
@@ -43,6 +46,7 @@ class DenseTask(TorchTask):
 
     data: Path
     model: str
+    weights: str | None = None
     image_size: int = 320
     seed: int = 0
     training: FitSettings = TRAINING
@@ -53,8 +57,11 @@ class DenseTask(TorchTask):
     def __post_init__(self) -> None:
         if self.image_size < STEP or self.image_size % STEP:
             raise InputError(f"image_size is {self.image_size}; it has to be a multiple of {STEP}, such as 160 or 320")
-        if not self.model.endswith(".pt"):
-            self._check_name()
+        known = [PREFIX + name for family in self.families for name in family]
+        if self.model not in known:
+            near = difflib.get_close_matches(self.model, known, n=1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"unknown model {self.model!r} for {self.name}: {meant}choose one of {', '.join(known)}")
 
     @property
     @abstractmethod
@@ -63,15 +70,16 @@ class DenseTask(TorchTask):
 
     @abstractmethod
     def network_named(self, name: str) -> nn.Module:
-        """Return one of torchvision's networks for the data's classes, untrained, with ``classes`` and ``source``."""
+        """Return one of torchvision's networks for the data's classes, untrained, with ``network`` and ``classes``."""
 
     def network(self) -> nn.Module:
-        """Return the untrained network with the data's classes, or the network in the given ``.pt``."""
-        return self._build(self.model.removeprefix(PREFIX))
-
-    def build(self) -> nn.Module:
-        """Return the untrained network with the data's classes, or the network in the given ``.pt``."""
-        return self.load(Path(self.model)) if self.model.endswith(".pt") else super().build()
+        """Return the network with the data's classes and the weights that it begins with."""
+        if self.weights not in (None, PRETRAINED):
+            return self.load(Path(str(self.weights)))
+        model = self._build(self.model.removeprefix(PREFIX))
+        if self.weights == PRETRAINED:
+            load_fitting(model.network, _download(self.model.removeprefix(PREFIX)))
+        return model
 
     def example_inputs(self) -> Tensor:
         """Return noise in [0, 1] of shape (1, 3, S, S), the same every time."""
@@ -93,8 +101,7 @@ class DenseTask(TorchTask):
 
     def smaller(self) -> dict[str, Callable[[], nn.Module]]:
         """Return the smaller networks of the architecture's family, each built untrained with the data's classes."""
-        given: Any = self.load(Path(self.model)).source if self.model.endswith(".pt") else self.model
-        given = given.removeprefix(PREFIX)
+        given = self.model.removeprefix(PREFIX)
         for family in self.families:
             if given in family:
                 return {name: partial(self._build, name) for name in family[family.index(given) + 1 :]}
@@ -109,14 +116,7 @@ class DenseTask(TorchTask):
                 f"({_words(wanted)}); expected the same names in the same order"
             )
 
-    def _check_name(self) -> None:
-        known = [PREFIX + name for family in self.families for name in family]
-        if self.model not in known:
-            near = difflib.get_close_matches(self.model, known, n=1)
-            meant = f"did you mean {near[0]}? " if near else ""
-            raise InputError(f"unknown model {self.model!r} for {self.name}: {meant}choose one of {', '.join(known)}")
-
-    def _build(self, name: str) -> nn.Module:
+    def _build(self, name: str) -> Any:
         try:
             with seeded(self.seed):
                 model = self.network_named(name).eval()
@@ -131,6 +131,31 @@ class DenseTask(TorchTask):
             reason = str(error).strip().split("\n")[0]
             raise InputError(f"{name} cannot take images of {self.image_size} pixels ({reason}); use more") from error
         return model
+
+
+def load_fitting(network: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """Load, in place, those weights whose names and shapes are the network's; return the names of its others.
+
+    The last layers of weights for other classes do not fit and stay as they are.
+    """
+    own = network.state_dict()
+    fitting = {name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape}
+    network.load_state_dict(fitting, strict=False)
+    return [name for name in own if name not in fitting]
+
+
+def _download(name: str) -> Mapping[str, Tensor]:
+    """torchvision's best weights of a network, from its cache or the network."""
+    import torchvision
+
+    try:
+        found: Mapping[str, Tensor] = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict()
+    except OSError as error:
+        raise InputError(
+            f"torchvision's weights of {name} cannot be downloaded ({error}); put the file into its cache, or take "
+            "weights away"
+        ) from error
+    return found
 
 
 def _words(names: Sequence[str]) -> str:

@@ -44,7 +44,7 @@ class _DetectorTask(DenseTask):
             num_classes=len(self.classes) + background,
             _skip_resize=True,
         )
-        return Detector(network, self.classes, name)
+        return Detector(network, self.classes)
 
     def samples(self, split: str, augmented: bool) -> CocoImages:
         """Return pictures with their objects."""

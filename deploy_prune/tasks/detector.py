@@ -30,12 +30,11 @@ class Detector(nn.Module):
     Args:
         network: the detector as torchvision builds it.
         classes: names in the order of the scores.
-        source: torchvision's name of the network.
     """
 
-    def __init__(self, network: nn.Module, classes: Sequence[str], source: str) -> None:
+    def __init__(self, network: nn.Module, classes: Sequence[str]) -> None:
         super().__init__()
-        self.classes, self.source = tuple(classes), source
+        self.classes = tuple(classes)
         self.network = network
 
     def forward(self, images: Tensor, targets: Targets | None = None) -> dict[str, Tensor]:

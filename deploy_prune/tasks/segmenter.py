@@ -21,12 +21,11 @@ class Segmenter(nn.Module):
     Args:
         network: DeepLabV3, FCN or LR-ASPP as torchvision builds them.
         classes: names in the order of the logits.
-        source: torchvision's name of the network.
     """
 
-    def __init__(self, network: nn.Module, classes: Sequence[str], source: str) -> None:
+    def __init__(self, network: nn.Module, classes: Sequence[str]) -> None:
         super().__init__()
-        self.classes, self.source = tuple(classes), source
+        self.classes = tuple(classes)
         self.network: Any = network
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)

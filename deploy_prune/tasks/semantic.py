@@ -48,7 +48,7 @@ class SemanticTask(DenseTask):
         network = torchvision.models.get_model(
             name, weights=None, weights_backbone=None, num_classes=len(self.classes), **auxiliary
         )
-        return Segmenter(network, self.classes, name)
+        return Segmenter(network, self.classes)
 
     def samples(self, split: str, augmented: bool) -> MaskedImages:
         """Return pictures with their class numbers."""
