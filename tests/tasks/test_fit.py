@@ -167,9 +167,10 @@ def test_the_learning_rate_rises_then_falls_along_a_cosine():
     assert settings.lr(4, 4, 3) == 1.0 and settings.lr(8, 4, 3) == pytest.approx(0.5)
 
 
-def test_the_average_begins_as_a_mean_and_then_forgets():
+def test_the_average_forgets_fast_at_first_and_then_as_it_is_set():
     settings = FitSettings(ema_decay=0.75)
-    assert [settings.ema_share(steps) for steps in (0, 1, 2, 3, 9)] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 4])
+    assert [settings.ema_share(steps) for steps in (0, 8, 26, 90)] == pytest.approx([9 / 10, 1 / 2, 1 / 4, 1 / 4])
+    assert FitSettings(ema_decay=0).ema_share(90) == 1
 
 
 def test_tensorboard_events_are_written(tmp_path):
