@@ -39,22 +39,26 @@ ALLOWED |= {"pipeline": EVERYTHING, "cli": EVERYTHING, "__main__": {"cli"}, "": 
 # heavy package -> the files that may import it
 HOMES = {
     "ultralytics": {"tasks/ultralytics_api.py"},
-    "onnxruntime": {  # measuring; comparing outputs; quantising
+    "onnxruntime": {  # measuring; running an export; quantising
         "runtime/worker/onnxruntime_engine.py",
-        "export/parity.py",
+        "export/session.py",
         "export/int8.py",
     },
+    "torchmetrics": {"tasks/dense_metrics.py"},
+    "faster_coco_eval": {"datasets/coco.py"},
     "openvino": {"runtime/worker/openvino_engine.py"},
     "onnx": {"export/onnx.py", "runtime/node_names.py", "tasks/ultralytics.py"},
     "onnxslim": {"export/onnx.py"},
     "sklearn": {"datasets/sources.py"},
     "skimage": {"datasets/sources.py", "datasets/polygon.py"},
+    "lightning_fabric": {"tasks/fit.py"},
     "matplotlib": {"report/plots.py", "report/front_plots.py"},  # the second for types alone
     "typer": {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cli").glob("*.py")},
 }
 OPTIONAL = (
     *("ultralytics", "onnx", "onnxruntime", "onnxslim", "sklearn", "skimage", "PIL", "matplotlib"),
-    *("torchvision", "timm", "cv2", "openvino", "tensorrt"),
+    *("torchvision", "timm", "cv2", "openvino", "tensorrt", "lightning_fabric", "tensorboard"),
+    *("torchmetrics", "faster_coco_eval"),
 )
 
 IMPURE_MODULES = {

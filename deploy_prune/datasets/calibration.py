@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy_prune.datasets.pixels import fit, read_rgb
+from deploy_prune.datasets.pixels import SUFFIXES, fit, read_rgb
 from deploy_prune.errors import InputError, MissingDependencyError
 
 IMAGES = 16
 """Pictures taken of a folder, spread evenly over their sorted names: as many as a recipe takes by default."""
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 def read_calibration(path: Path, shape: Sequence[int]) -> NDArray[np.float32]:
@@ -34,7 +33,7 @@ def read_calibration(path: Path, shape: Sequence[int]) -> NDArray[np.float32]:
 def _read_pictures(folder: Path, shape: Sequence[int]) -> NDArray[np.float32]:
     if len(shape) != 3 or shape[0] != 3:
         raise InputError(f"the model takes inputs of shape {tuple(shape)}, no pictures; give a .npy or .npz file")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         raise InputError(f"no picture lies in {folder}; expected files such as .jpg or .png")
     n = min(IMAGES, len(found))

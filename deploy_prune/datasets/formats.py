@@ -1,27 +1,44 @@
 """One writer per format: an item's number -> its files in the data set's folder."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
 from deploy_prune.datasets.pixels import resize, save_jpeg, save_png
 from deploy_prune.datasets.polygon import outline
-from deploy_prune.datasets.scene import Background, Scene, compose_scene, crowd, portrait
+from deploy_prune.datasets.scene import (
+    EASY,
+    HARD,
+    MEDIUM,
+    Background,
+    Difficulty,
+    Scene,
+    compose_scene,
+    crowd,
+    portrait,
+)
 from deploy_prune.datasets.sources import CLASSES, SPLITS, Source
 
 
 @dataclass(frozen=True)
 class Item:
-    """The image to write: number ``index`` of a split, ``size`` pixels square, with its own chance."""
+    """The image to write: number ``index`` of a split, ``size`` pixels square, with its own chance.
+
+    ``entries`` collects, image by image, what the format writes about all images of a split in one file.
+    """
 
     folder: Path
     source: Source
     index: int
     size: int
     rng: Generator
+    entries: list[dict[str, Any]] = field(default_factory=list)
 
     def path(self, *parts: str, suffix: str) -> Path:
         """The item's file under ``folder``/``parts``; the folders are made."""
@@ -39,11 +56,19 @@ class Origin:
     background: Background | None
 
 
+Entries = Mapping[str, Sequence[dict[str, Any]]]
+"""The entries of each split's images, in order."""
+
+
 @dataclass(frozen=True)
 class Format:
-    """How a task's data set is written, and which of its paths a training is given."""
+    """How a task's data set is written, and which of its paths a training is given.
+
+    ``finish`` writes, from the folder and all entries, the files that are about all images.
+    """
 
     write: Callable[[Item], Origin]
+    finish: Callable[[Path, Entries], None] | None = None
     entry: str = "."
     smallest_size: int = 32  # below it a scene's digits have no readable pixels left
     fewest: int = 1  # images per split
@@ -77,10 +102,10 @@ def write_semantic(item: Item) -> Origin:
     return _save_scene(item, scene, "images", item.source.split)
 
 
-def write_classify(item: Item) -> Origin:
+def write_classify(item: Item, difficulty: Difficulty = EASY) -> Origin:
     """An ImageFolder tree, split/class/picture: one dominant digit per scene, the classes in turn."""
     label = item.index % len(CLASSES)
-    scene = compose_scene(item.source, item.size, portrait(label, item.rng), item.rng)
+    scene = compose_scene(item.source, item.size, portrait(label, item.rng, difficulty), item.rng)
     return _save_scene(item, scene, item.source.split, CLASSES[label])
 
 
@@ -93,21 +118,60 @@ def write_plain(item: Item) -> Origin:
     return Origin(path.relative_to(item.folder).as_posix(), (digit.index,), None)
 
 
-FORMATS = {
-    "detect": Format(write_detect, entry="data.yaml"),
-    "segment": Format(write_segment, entry="data.yaml"),
-    "classify": Format(write_classify, fewest=len(CLASSES)),
-    "semantic": Format(write_semantic),
-    "digits": Format(write_plain, smallest_size=8, fewest=len(CLASSES), once=True),
-}
-TASKS = tuple(FORMATS)
+def write_coco(item: Item) -> Origin:
+    """COCO: a picture under images/, its boxes and polygons among the entries, one polygon per digit."""
+    scene = compose_scene(item.source, item.size, crowd(item.rng), item.rng)
+    origin = _save_scene(item, scene, "images", item.source.split)
+    objects = []
+    for one in scene.instances:
+        x0, y0, x1, y1 = one.box
+        polygon = outline(one.visible).round(2).ravel().tolist()
+        about = {"category_id": one.label + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "area": one.area, "iscrowd": 0}
+        objects.append({**about, "segmentation": [polygon]})
+    name = Path(origin.image).name
+    item.entries.append({"file_name": name, "width": item.size, "height": item.size, "objects": objects})
+    return origin
 
 
-def write_data_yaml(path: Path) -> None:
+def write_coco_json(folder: Path, entries: Entries) -> None:
+    """One annotations/instances_SPLIT.json per split; the categories are numbered from 1, as COCO's are."""
+    categories = [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)]
+    (folder / "annotations").mkdir()
+    for split, pictures in entries.items():
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for number, picture in enumerate(pictures, start=1):
+            images.append({"id": number, **{key: value for key, value in picture.items() if key != "objects"}})
+            for one in picture["objects"]:
+                annotations.append({"id": len(annotations) + 1, "image_id": number, **one})
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        path = folder / "annotations" / f"instances_{split}.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_class_names(folder: Path, entries: Entries) -> None:
+    """classes.txt: the name of each value that a mask's pixel may have, one a line, from 0."""
+    (folder / "classes.txt").write_text("\n".join(("background", *CLASSES)) + "\n", encoding="utf-8")
+
+
+def write_data_yaml(folder: Path, entries: Entries) -> None:
     """Ultralytics' description of a data set. It names no folder, so that the data set can be moved."""
     lines = [f"{split}: images/{split}" for split in SPLITS]
     lines += ["names:", *(f"  {index}: '{name}'" for index, name in enumerate(CLASSES))]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+FORMATS = {
+    "detect": Format(write_detect, write_data_yaml, entry="data.yaml"),
+    "segment": Format(write_segment, write_data_yaml, entry="data.yaml"),
+    "classify": Format(write_classify, fewest=len(CLASSES)),
+    "classify-medium": Format(partial(write_classify, difficulty=MEDIUM), fewest=len(CLASSES)),
+    "classify-hard": Format(partial(write_classify, difficulty=HARD), fewest=len(CLASSES)),
+    "semantic": Format(write_semantic, write_class_names),
+    "coco": Format(write_coco, write_coco_json),
+    "digits": Format(write_plain, smallest_size=8, fewest=len(CLASSES), once=True),
+}
+TASKS = tuple(FORMATS)
 
 
 def _line(label: int, shares: list[float]) -> str:

@@ -5,6 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy_prune.errors import InputError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
 # High enough that no edge moves; a fifth of the bytes of a PNG and faster to decode in every training epoch.
 JPEG_QUALITY = 95
 
@@ -43,3 +47,33 @@ def save_png(image: NDArray[np.uint8], path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(image).save(path, compress_level=1)
+
+
+def read_whole(path: Path, *, indices: bool = False) -> NDArray[np.uint8]:
+    """The user's picture in ``path``: (H, W, 3), or with ``indices`` (H, W) of a grey or palette picture's values.
+
+    Raises:
+        InputError: it cannot be decoded to its last pixel, or has no indices.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if not indices:
+                return np.asarray(image.convert("RGB"))
+            if image.mode not in ("L", "P"):
+                raise InputError(
+                    f"{path} has pixels of mode {image.mode}; expected a grey or palette PNG of class numbers"
+                )
+            return np.asarray(image)
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is no picture; take it away or write it again") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be decoded ({error}); take it away or write it again") from error
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The picture files directly in ``folder``, by name; none if there is no such folder."""
+    return sorted(
+        path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )

@@ -76,10 +76,32 @@ def crowd(rng: Generator) -> tuple[Wanted, ...]:
     return tuple(Wanted(int(label), (0.2, 0.5)) for label in labels)
 
 
-def portrait(label: int, rng: Generator) -> tuple[Wanted, ...]:
-    """One dominant digit of class ``label`` and at most two small ones: the scenes of classification."""
-    others = rng.integers(len(CLASSES), size=rng.integers(0, 3))
-    return Wanted(label, (0.5, 0.75)), *(Wanted(int(other), (0.15, 0.22)) for other in others)
+@dataclass(frozen=True)
+class Difficulty:
+    """How hard the dominant digit of a scene is to read.
+
+    Attributes:
+        height: range of its height as a share of the scene's side.
+        others: the fewest and the most digits of other heights beside it.
+        other_height: range of theirs.
+    """
+
+    height: tuple[float, float]
+    others: tuple[int, int]
+    other_height: tuple[float, float]
+
+
+# Top-1 accuracy of networks on these: docs/tasks.md.
+EASY = Difficulty((0.5, 0.75), (0, 2), (0.15, 0.22))
+MEDIUM = Difficulty((0.3, 0.5), (1, 3), (0.12, 0.2))
+HARD = Difficulty((0.24, 0.38), (2, 4), (0.12, 0.18))
+
+
+def portrait(label: int, rng: Generator, difficulty: Difficulty = EASY) -> tuple[Wanted, ...]:
+    """One dominant digit of class ``label`` and smaller ones: the scenes of classification."""
+    fewest, most = difficulty.others
+    others = rng.integers(len(CLASSES), size=rng.integers(fewest, most + 1))
+    return Wanted(label, difficulty.height), *(Wanted(int(other), difficulty.other_height) for other in others)
 
 
 def compose_scene(source: Source, size: int, wanted: Sequence[Wanted], rng: Generator) -> Scene:

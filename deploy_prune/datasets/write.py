@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress, track
 
-from deploy_prune.datasets.formats import FORMATS, TASKS, Format, Item, Origin, write_data_yaml
+from deploy_prune.datasets.formats import FORMATS, TASKS, Format, Item, Origin
 from deploy_prune.datasets.record import Request, holds, write_record
 from deploy_prune.datasets.sources import SPLITS, load_sources
 from deploy_prune.errors import InputError
@@ -30,7 +31,7 @@ def write_digits(
     """Write the digits in the format of ``task`` into the folder ``out``.
 
     The same arguments give the same bytes (with the same versions of Pillow, NumPy and SciPy). Scenes of
-    "detect", "segment" and "semantic" are the same pictures. ``out`` may exist if it is empty or holds this
+    "detect", "segment", "semantic" and "coco" are the same pictures. ``out`` may exist if it is empty or holds this
     very data set, which is then checked and kept.
 
     Args:
@@ -43,7 +44,7 @@ def write_digits(
         progress: where the bar is shown; by default on stderr if that is a terminal.
 
     Returns:
-        The data set's yaml (detect, segment) or its folder (classify, semantic, digits).
+        The data set's yaml (detect, segment) or its folder (classify, semantic, coco, digits).
 
     Raises:
         InputError: an argument is out of range, or ``out`` cannot be written or holds something else.
@@ -105,14 +106,15 @@ def _write_items(folder: Path, request: Request, wanted: Format, progress: Progr
     sources = load_sources()
     items = [(split, index) for split in SPLITS for index in range(getattr(request, split))]
     origins: list[Origin] = []
+    entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     console = Console(stderr=True)
     show = (
         progress.track if progress else partial(track, console=console, transient=True, disable=not console.is_terminal)
     )
     for split, index in show(items, description="write digits"):
         chance = np.random.SeedSequence(request.seed, spawn_key=(SPLITS.index(split), index))
-        item = Item(folder, sources[split], index, request.image_size, np.random.default_rng(chance))
+        item = Item(folder, sources[split], index, request.image_size, np.random.default_rng(chance), entries[split])
         origins.append(wanted.write(item))
-    if wanted.entry != ".":
-        write_data_yaml(folder / wanted.entry)
+    if wanted.finish is not None:
+        wanted.finish(folder, entries)
     write_record(folder, request, origins)

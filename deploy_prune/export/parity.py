@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deploy_prune.errors import ExportError, MissingDependencyError
+from deploy_prune.errors import ExportError
+from deploy_prune.export.session import run_file
 
 # Float32 sums in another order differ by about 1e-6 of the output's size on the networks tried (ResNet,
 # MobileNet, YOLOv8); a wrong layer differs by 1e-2 and more.
@@ -40,18 +41,15 @@ def check_parity(model: nn.Module, onnx_path: Path, inputs: Tensor, *, tolerance
     Raises:
         ExportError: ``max_rel`` is above ``tolerance``, or the outputs differ in number or shape.
     """
-    session = _open_session(onnx_path)
-    feed = session.get_inputs()[0]
-    if list(inputs[:1].shape) != feed.shape:
-        raise ExportError(f"{onnx_path.name} takes inputs of {feed.shape}, got {list(inputs[:1].shape)}")
+    computed = run_file(onnx_path, inputs)
     was_training = model.training
     model.eval()
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     try:
-        for one in inputs.split(1):
+        for one, got in zip(inputs.split(1), computed, strict=True):
             with torch.no_grad():
                 expected = [tensor.numpy() for tensor in _tensors(model(one))]
-            pairs += _match(expected, session.run(None, {feed.name: one.numpy()}), onnx_path)
+            pairs += _match(expected, got, onnx_path)
     finally:
         model.train(was_training)
     parity = _summarise(pairs, len(inputs))
@@ -108,17 +106,3 @@ def _tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, (list, tuple)):
         for value in output:
             yield from _tensors(value)
-
-
-def _open_session(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError(
-            "comparing an export needs onnxruntime; run: pip install 'deploy_prune[onnx]'"
-        ) from error
-    try:
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ExportError(f"{path} is not a model that ONNX Runtime can open: {reason}") from error

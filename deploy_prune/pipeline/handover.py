@@ -10,7 +10,7 @@ import pydantic
 
 from deploy_prune.pipeline.device import write_json
 
-DATA = Path("data/digits/data.yaml")
+DIGITS = Path("data/digits")  # the embedded images
 DENSE_MODEL = Path("train/dense.pt")
 DENSE_ONNX = Path("baseline/dense.onnx")
 DENSE_TIMING = Path("baseline/timing.json")

@@ -10,10 +10,10 @@ from deploy_prune.count import count
 from deploy_prune.export.parity import check_parity
 from deploy_prune.pipeline.device import write_json
 from deploy_prune.pipeline.handover import (
-    DATA,
     DENSE_MODEL,
     DENSE_ONNX,
     DENSE_TIMING,
+    DIGITS,
     FINETUNED_MODEL,
     METRICS,
     PARITY,
@@ -24,6 +24,7 @@ from deploy_prune.pipeline.handover import (
 )
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
+from deploy_prune.pipeline.task_choice import distils, embedded_format
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import verify
@@ -36,7 +37,7 @@ from deploy_prune.tasks.task import Task
 
 def open_task(settings: RunSettings, context: StageContext) -> Task:
     """The task on the data of this run."""
-    return settings.task(context.output_file(DATA))
+    return settings.task(context.output_file(DIGITS))
 
 
 def pruned_onnx(settings: RunSettings) -> Path:
@@ -53,8 +54,8 @@ def write_data(settings: RunSettings, context: StageContext) -> str:
     from deploy_prune.datasets.write import write_digits
 
     write_digits(
-        settings.recipe.task,
-        context.out / "digits",
+        embedded_format(settings.recipe),
+        context.out / DIGITS.name,
         train=data.train,
         val=data.val,
         image_size=data.image_size,
@@ -106,7 +107,7 @@ def write_finetuned(settings: RunSettings, context: StageContext) -> str:
     """Retrain the pruned model as it is; no channel comes back."""
     task, finetune = open_task(settings, context), settings.recipe.finetune
     model = task.load(context.output_file(RECOVERED_MODEL))
-    teacher = task.load(context.output_file(DENSE_MODEL)) if finetune.distil else None
+    teacher = task.load(context.output_file(DENSE_MODEL)) if distils(settings.recipe) else None
     if finetune.epochs:
         model = task.finetune(model, context.work, epochs=finetune.epochs, teacher=teacher, progress=context.progress)
     task.save(model, context.out / FINETUNED_MODEL.name)

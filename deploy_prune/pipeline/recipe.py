@@ -1,5 +1,6 @@
 """The recipe of a run: a YAML file, validated whole before anything starts."""
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,10 @@ class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+TASKS = ("detect", "segment", "semantic", "classify")
+_TASKS_OF = {"ultralytics": ("detect", "segment"), "torchvision": TASKS, "timm": ("classify",)}
+
+
 class DataRecipe(_Section):
     """The images: ``name: digits`` writes the embedded ones, ``path`` points at the user's own data set."""
 
@@ -29,13 +34,14 @@ class DataRecipe(_Section):
     train: int = pydantic.Field(default=1000, ge=1)  # images to write
     val: int = pydantic.Field(default=200, ge=1)
     image_size: int = pydantic.Field(default=160, ge=32)  # pixels, square
+    difficulty: Literal["easy", "medium", "hard"] = "easy"  # of embedded images for classification
     seed: int = 0
 
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> "DataRecipe":
         if (self.name is None) == (self.path is None):
             raise ValueError("give exactly one of 'name' (embedded images) and 'path' (your own data set)")
-        written = {"train", "val", "seed"} & self.model_fields_set
+        written = {"train", "val", "seed", "difficulty"} & self.model_fields_set
         if self.path is not None and written:
             raise ValueError(f"{', '.join(sorted(written))}: only for 'name'; your own data set has its sizes")
         return self
@@ -44,7 +50,9 @@ class DataRecipe(_Section):
 class TrainRecipe(_Section):
     """Training of the dense model; 0 epochs takes the model's weights as they are.
 
-    What is None is as the task's own schedule has it (see ``deploy_prune.tasks.schedule``).
+    What is None is as the task's own settings have it: ``deploy_prune.tasks.schedule`` for YOLO networks, else
+    ``deploy_prune.tasks.fit_settings`` and, for pictures, ``deploy_prune.tasks.classification.Augmentation``. A
+    setting that the task does not know is refused.
     """
 
     epochs: int = pydantic.Field(default=30, ge=0)
@@ -52,8 +60,17 @@ class TrainRecipe(_Section):
     lr0: float | None = pydantic.Field(default=None, gt=0)
     mosaic: float | None = pydantic.Field(default=None, ge=0, le=1)
     fliplr: float | None = pydantic.Field(default=None, ge=0, le=1)
+    min_scale: float | None = pydantic.Field(default=None, gt=0, le=1)
+    jitter: float | None = pydantic.Field(default=None, ge=0, lt=1)
+    optimizer: str | None = None
+    weight_decay: float | None = pydantic.Field(default=None, ge=0)
+    warmup_epochs: float | None = pydantic.Field(default=None, ge=0)
+    ema_decay: float | None = pydantic.Field(default=None, ge=0, lt=1)
+    precision: str | None = None
+    patience: int | None = pydantic.Field(default=None, ge=0)
+    workers: int | None = pydantic.Field(default=None, ge=0)
 
-    def changes(self) -> dict[str, float]:
+    def changes(self) -> dict[str, Any]:
         """The schedule's settings that the recipe changes."""
         return self.model_dump(exclude={"epochs", "distil"}, exclude_none=True)
 
@@ -127,10 +144,10 @@ class RecoverRecipe(_Section):
 
 
 class FinetuneRecipe(TrainRecipe):
-    """Training of the pruned model; ``distil`` takes the dense model as teacher."""
+    """Training of the pruned model; ``distil`` takes the dense model as teacher, None where that helps."""
 
     epochs: int = pydantic.Field(default=15, ge=0)
-    distil: bool = False
+    distil: bool | None = None
 
 
 class ExportRecipe(_Section):
@@ -143,8 +160,9 @@ class Recipe(_Section):
     """Everything that decides what a run does; equal recipes on one machine give equal runs."""
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # of the run's folder and its files
-    task: Literal["detect", "segment"]
-    model: str  # a file or name that the task's framework knows
+    task: str  # one of TASKS, or a class in a file: my_task.py:MyTask
+    model: str  # yolov8n.yaml, a YOLO .pt, torchvision/NAME or timm/NAME; of your own task any word for it
+    weights: str | None = None  # torchvision and timm: "pretrained" (the library's), or a .pt file that a run wrote
     data: DataRecipe
     train: TrainRecipe = TrainRecipe()
     budget: BudgetRecipe
@@ -172,6 +190,32 @@ class Recipe(_Section):
                 f"recover.images is {self.recovery_images} and data.train {self.data.train}; recovery cannot have more "
                 "images than there are"
             )
+        return self
+
+    @property
+    def library(self) -> Literal["ultralytics", "torchvision", "timm", "own"]:
+        """Whose networks these are: by the model's prefix, or the user's own by the task's."""
+        if ".py:" in self.task:
+            return "own"
+        library = self.model.partition("/")[0]
+        return library if library in ("torchvision", "timm") else "ultralytics"  # type: ignore[return-value]
+
+    @pydantic.field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str) -> str:
+        if task not in TASKS and ".py:" not in task:
+            near = difflib.get_close_matches(task, TASKS, n=1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"unknown task {task!r}: {meant}expected {', '.join(TASKS)}, or my_task.py:MyTask")
+        return task
+
+    @pydantic.model_validator(mode="after")
+    def _model_of_the_task(self) -> "Recipe":
+        known = _TASKS_OF.get(self.library, (self.task,))
+        if self.task not in known:
+            raise ValueError(f"{self.model} is for {', '.join(known)}, and the task is {self.task}")
+        if self.weights is not None and self.library not in ("torchvision", "timm"):
+            raise ValueError("weights: only for models torchvision/NAME and timm/NAME; a YOLO .pt is given as model")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import importlib.util
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ from deploy_prune.hardware.availability import require_searchable
 from deploy_prune.hardware.machine import Machine, detect_machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.pipeline.recipe import Recipe
-from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
 
 if TYPE_CHECKING:  # both import torch, which mistakes in a recipe need not wait for
     from deploy_prune.importance import Importance
@@ -20,12 +19,21 @@ if TYPE_CHECKING:  # both import torch, which mistakes in a recipe need not wait
     from deploy_prune.tasks.task import Task
 
 NEEDED = {
-    "ultralytics": ("YOLO networks", "yolo"),
     "onnx": ("export", "onnx"),
     "onnxslim": ("export", "onnx"),
     "onnxruntime": ("measuring", "onnx"),
     "matplotlib": ("plots", "report"),
 }
+_NEEDED_FOR_LIBRARY = {
+    "ultralytics": {"ultralytics": ("YOLO networks", "yolo")},
+    "torchvision": {
+        "torchvision": ("networks and augmentation", "vision"),
+        "lightning_fabric": ("training", "vision"),
+    },
+}
+_NEEDED_FOR_LIBRARY["timm"] = _NEEDED_FOR_LIBRARY["torchvision"] | {"timm": ("networks", "vision")}
+_NEEDED_FOR_LIBRARY["own"] = {"lightning_fabric": ("training", "vision")}
+_NEEDED_FOR_SCORE = {"torchmetrics": ("mIoU and mAP", "vision"), "faster_coco_eval": ("mAP", "vision")}
 _NEEDED_FOR_DIGITS = {"sklearn": ("embedded images", "data"), "skimage": ("embedded images", "data")}
 
 
@@ -48,26 +56,19 @@ class RunSettings:
         """
         others = tuple(load_profile(one.profile) for one in recipe.budget.also)
         settings = cls(recipe, load_profile(recipe.profile), detect_machine(), others)
-        require_packages(NEEDED | (_NEEDED_FOR_DIGITS if recipe.data.name else {}))
+        scored = _NEEDED_FOR_SCORE if recipe.library == "torchvision" and recipe.task != "classify" else {}
+        digits = _NEEDED_FOR_DIGITS if recipe.data.name else {}
+        require_packages(NEEDED | _NEEDED_FOR_LIBRARY[recipe.library] | scored | digits)
         for profile in (settings.profile, *others):
             require_searchable(profile)
         settings.facts()
         return settings
 
     def task(self, written_data: Path) -> "Task":
-        """The task on the user's own data or, if the recipe names embedded images, on ``written_data``."""
-        from deploy_prune.tasks.ultralytics import UltralyticsTask
+        """The task on the user's own data or, if the recipe names embedded images, on the folder ``written_data``."""
+        from deploy_prune.pipeline.task_choice import make_task
 
-        recipe = self.recipe
-        return UltralyticsTask(
-            data=Path(recipe.data.path) if recipe.data.path else written_data,
-            task=recipe.task,
-            model=recipe.model,
-            image_size=recipe.data.image_size,
-            seed=recipe.seed,
-            training=Schedule(**asdict(TRAINING) | recipe.train.changes()),
-            finetuning=Schedule(**asdict(FINETUNING) | recipe.finetune.changes()),
-        )
+        return make_task(self.recipe, written_data)
 
     def importance(self) -> "Importance":
         """The criterion by which units are ranked."""
@@ -89,8 +90,14 @@ class RunSettings:
         """What stages depend on, by name; a stage is redone when a fact that it reads has changed."""
         recipe = self.recipe
         return {
-            "data": [recipe.task, recipe.data.model_dump(), _file_digest(recipe.data.path)],
-            "model": [recipe.model, _file_digest(recipe.model), recipe.seed],
+            "data": [recipe.task, _task_digest(recipe.task), recipe.data.model_dump(), _file_digest(recipe.data.path)],
+            "model": [
+                recipe.model,
+                _file_digest(recipe.model),
+                recipe.weights,
+                _file_digest(recipe.weights),
+                recipe.seed,
+            ],
             "train": recipe.train.model_dump(),
             "device": device_facts(self.profile, self.machine),
             "others": [[one.model_dump(mode="json"), _installed_versions(one.engine)] for one in self.others],
@@ -109,16 +116,25 @@ def device_facts(profile: HardwareProfile, machine: Machine) -> list[object]:
 
 
 def _file_digest(name: str | None) -> str | None:
-    """The sha256 of a file that the recipe names, None for a name that is no file (``yolov8n.yaml``)."""
+    """The sha256 of a file that the recipe names, None for a name that is no file (``yolov8n.yaml``) or a folder.
+
+    The images of a folder are not read here, no more than those that a ``.yaml`` file speaks of.
+    """
     if name is None:
         return None
     path = Path(name)
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; expected a file") from error
+
+
+def _task_digest(task: str) -> str | None:
+    """The sha256 of a task's own file (``my_task.py:MyTask``), None for a task of this package."""
+    path, separator, _ = task.rpartition(":")
+    return _file_digest(path) if separator else None
 
 
 def _installed_versions(package: str) -> list[str]:

