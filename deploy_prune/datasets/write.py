@@ -30,7 +30,7 @@ def write_digits(
     """Write the digits in the format of ``task`` into the folder ``out``.
 
     The same arguments give the same bytes (with the same versions of Pillow, NumPy and SciPy). Scenes of
-    "detect", "segment" and "semantic" are the same pictures. ``out`` may exist if it is empty or holds this
+    "detect", "segment", "pose" and "semantic" are the same pictures. ``out`` may exist if it is empty or holds this
     very data set, which is then checked and kept.
 
     Args:
@@ -43,7 +43,7 @@ def write_digits(
         progress: where the bar is shown; by default on stderr if that is a terminal.
 
     Returns:
-        The data set's yaml (detect, segment) or its folder (classify, semantic, digits).
+        The data set's yaml (detect, segment, pose, obb) or its folder (classify, semantic, digits).
 
     Raises:
         InputError: an argument is out of range, or ``out`` cannot be written or holds something else.
@@ -114,5 +114,5 @@ def _write_items(folder: Path, request: Request, wanted: Format, progress: Progr
         item = Item(folder, sources[split], index, request.image_size, np.random.default_rng(chance))
         origins.append(wanted.write(item))
     if wanted.entry != ".":
-        write_data_yaml(folder / wanted.entry)
+        write_data_yaml(folder / wanted.entry, wanted.about)
     write_record(folder, request, origins)

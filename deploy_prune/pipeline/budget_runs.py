@@ -18,11 +18,11 @@ from deploy_prune.errors import UnreachableBudgetError
 from deploy_prune.pipeline.front_files import FRONT, count_met, write_front
 from deploy_prune.pipeline.front_points import describe_dense, describe_run, describe_unreachable
 from deploy_prune.pipeline.handover import (
-    DATA,
     DENSE_MODEL,
     DENSE_ONNX,
     DENSE_TIMING,
     METRICS,
+    data_of,
     read_records,
 )
 from deploy_prune.pipeline.latency_budget import Budget, mildest_first
@@ -99,7 +99,7 @@ def _make_front(settings: RunSettings, store: RunStore, timing: Timing, points: 
 
 
 def _describe_dense(settings: RunSettings, store: RunStore, timing: Timing) -> DensePoint:
-    task = settings.task(store.folder / DATA)
+    task = settings.task(store.folder / data_of(settings.recipe.task))
     counted = count(task.load(store.folder / DENSE_MODEL), task.example_inputs())
     steps = read_records(store.output("baseline") / METRICS, MetricStep)
     judged = next(step for step in steps if step.form == "onnx")

@@ -10,7 +10,7 @@ import pydantic
 
 from deploy_prune.pipeline.device import write_json
 
-DATA = Path("data/digits/data.yaml")
+DIGITS = Path("data/digits")  # the embedded images; what a task is given of them is ``data_of(task)``
 DENSE_MODEL = Path("train/dense.pt")
 DENSE_ONNX = Path("baseline/dense.onnx")
 DENSE_TIMING = Path("baseline/timing.json")
@@ -36,6 +36,11 @@ METRICS = "metrics.json"  # below each stage that judges a model
 
 Record = TypeVar("Record")
 Value = TypeVar("Value")
+
+
+def data_of(task: str) -> Path:
+    """What a task is given of the embedded images: the description, or for classification the folder."""
+    return DIGITS if task == "classify" else DIGITS / "data.yaml"
 
 
 def write_records(path: Path, records: Iterable[object]) -> None:

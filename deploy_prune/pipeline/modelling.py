@@ -10,7 +10,6 @@ from deploy_prune.count import count
 from deploy_prune.export.parity import check_parity
 from deploy_prune.pipeline.device import write_json
 from deploy_prune.pipeline.handover import (
-    DATA,
     DENSE_MODEL,
     DENSE_ONNX,
     DENSE_TIMING,
@@ -19,6 +18,7 @@ from deploy_prune.pipeline.handover import (
     PARITY,
     PLAN,
     PRUNED_MODEL,
+    data_of,
     write_records,
 )
 from deploy_prune.pipeline.runner import StageContext
@@ -35,7 +35,7 @@ from deploy_prune.tasks.task import Task
 
 def open_task(settings: RunSettings, context: StageContext) -> Task:
     """The task on the data of this run."""
-    return settings.task(context.output_file(DATA))
+    return settings.task(context.output_file(data_of(settings.recipe.task)))
 
 
 def pruned_onnx(settings: RunSettings) -> Path:

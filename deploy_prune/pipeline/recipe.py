@@ -130,7 +130,7 @@ class Recipe(_Section):
     """Everything that decides what a run does; equal recipes on one machine give equal runs."""
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # of the run's folder and its files
-    task: Literal["detect", "segment"]
+    task: Literal["detect", "segment", "classify", "pose", "obb"]
     model: str  # a file or name that the task's framework knows
     data: DataRecipe
     train: TrainRecipe = TrainRecipe()

@@ -108,13 +108,16 @@ def device_facts(profile: HardwareProfile, machine: Machine) -> list[object]:
 
 
 def _file_digest(name: str | None) -> str | None:
-    """The sha256 of a file that the recipe names, None for a name that is no file (``yolov8n.yaml``)."""
+    """The sha256 of a file that the recipe names, None for a name that is no file (``yolov8n.yaml``) or a folder.
+
+    The images of a folder are not read here, no more than those that a ``.yaml`` file speaks of.
+    """
     if name is None:
         return None
     path = Path(name)
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; expected a file") from error
