@@ -40,7 +40,7 @@ def find_damage(path: Path) -> str | None:
                     image.load()
     except FileNotFoundError:
         return "no such file"
-    except Image.UnidentifiedImageError:
+    except (Image.UnidentifiedImageError, ImportError):  # Ultralytics makes Pillow look for a package for HEIC then
         return "no picture, or a damaged one"
     except (OSError, SyntaxError, ValueError) as error:
         return f"a damaged picture ({error})"
