@@ -21,8 +21,8 @@ from deploy_prune.pipeline.handover import (
     DENSE_MODEL,
     DENSE_ONNX,
     DENSE_TIMING,
+    DIGITS,
     METRICS,
-    data_of,
     read_records,
 )
 from deploy_prune.pipeline.latency_budget import Budget, mildest_first
@@ -99,7 +99,7 @@ def _make_front(settings: RunSettings, store: RunStore, timing: Timing, points: 
 
 
 def _describe_dense(settings: RunSettings, store: RunStore, timing: Timing) -> DensePoint:
-    task = settings.task(store.folder / data_of(settings.recipe.task))
+    task = settings.task(store.folder / DIGITS)
     counted = count(task.load(store.folder / DENSE_MODEL), task.example_inputs())
     steps = read_records(store.output("baseline") / METRICS, MetricStep)
     judged = next(step for step in steps if step.form == "onnx")

@@ -10,7 +10,7 @@ import pydantic
 
 from deploy_prune.pipeline.device import write_json
 
-DIGITS = Path("data/digits")  # the embedded images; what a task is given of them is ``data_of(task)``
+DIGITS = Path("data/digits")  # the embedded images
 DENSE_MODEL = Path("train/dense.pt")
 DENSE_ONNX = Path("baseline/dense.onnx")
 DENSE_TIMING = Path("baseline/timing.json")
@@ -36,11 +36,6 @@ METRICS = "metrics.json"  # below each stage that judges a model
 
 Record = TypeVar("Record")
 Value = TypeVar("Value")
-
-
-def data_of(task: str) -> Path:
-    """What a task is given of the embedded images: the description, or for classification the folder."""
-    return DIGITS if task == "classify" else DIGITS / "data.yaml"
 
 
 def write_records(path: Path, records: Iterable[object]) -> None:

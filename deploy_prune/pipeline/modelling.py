@@ -13,12 +13,12 @@ from deploy_prune.pipeline.handover import (
     DENSE_MODEL,
     DENSE_ONNX,
     DENSE_TIMING,
+    DIGITS,
     FINETUNED_MODEL,
     METRICS,
     PARITY,
     PLAN,
     PRUNED_MODEL,
-    data_of,
     write_records,
 )
 from deploy_prune.pipeline.runner import StageContext
@@ -35,7 +35,7 @@ from deploy_prune.tasks.task import Task
 
 def open_task(settings: RunSettings, context: StageContext) -> Task:
     """The task on the data of this run."""
-    return settings.task(context.output_file(data_of(settings.recipe.task)))
+    return settings.task(context.output_file(DIGITS))
 
 
 def pruned_onnx(settings: RunSettings) -> Path:
@@ -53,7 +53,7 @@ def write_data(settings: RunSettings, context: StageContext) -> str:
 
     write_digits(
         settings.recipe.task,
-        context.out / "digits",
+        context.out / DIGITS.name,
         train=data.train,
         val=data.val,
         image_size=data.image_size,

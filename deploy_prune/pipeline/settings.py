@@ -54,13 +54,14 @@ class RunSettings:
         settings.facts()
         return settings
 
-    def task(self, written_data: Path) -> "Task":
-        """The task on the user's own data or, if the recipe names embedded images, on ``written_data``."""
+    def task(self, written: Path) -> "Task":
+        """The task on the user's own data or, if the recipe names embedded images, on those in ``written``."""
+        from deploy_prune.datasets.formats import FORMATS
         from deploy_prune.tasks.ultralytics import UltralyticsTask
 
         recipe = self.recipe
         return UltralyticsTask(
-            data=Path(recipe.data.path) if recipe.data.path else written_data,
+            data=Path(recipe.data.path) if recipe.data.path else written / FORMATS[recipe.task].entry,
             task=recipe.task,
             model=recipe.model,
             image_size=recipe.data.image_size,
