@@ -11,7 +11,9 @@ data_app = typer.Typer(help="Write the embedded data sets.", no_args_is_help=Tru
 @data_app.command()
 def digits(
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    task: Annotated[str, typer.Option(help="detect, segment, classify, semantic, coco or digits.")] = "detect",
+    task: Annotated[
+        str, typer.Option(help="detect, segment, pose, obb, classify, semantic, coco or digits; see docs/tasks.md.")
+    ] = "detect",
     train: Annotated[int, typer.Option(help="Training images.")] = 800,
     val: Annotated[int, typer.Option(help="Validation images.")] = 200,
     image_size: Annotated[int, typer.Option(help="Side of the square images in pixels.")] = 160,

@@ -14,7 +14,7 @@ def inspect(
     image_size: Annotated[
         int | None, typer.Option(help="Side of the example image in pixels; by default what suits the model.", min=1)
     ] = None,
-    task: Annotated[str, typer.Option(help="Of a YOLO .yaml: detect or segment.")] = "detect",
+    task: Annotated[str, typer.Option(help="Of a YOLO .yaml: detect, segment, classify, pose or obb.")] = "detect",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     graph: Annotated[
         Path | None, typer.Option(help="Also draw the groups: a .mmd (Mermaid) or .dot (Graphviz) file.")

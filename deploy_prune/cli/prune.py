@@ -24,7 +24,7 @@ def prune(
     image_size: Annotated[
         int | None, typer.Option(help="Side of the input in pixels; by default what suits the model.", min=1)
     ] = None,
-    task: Annotated[str, typer.Option(help="Of a YOLO .yaml: detect or segment.")] = "detect",
+    task: Annotated[str, typer.Option(help="Of a YOLO .yaml: detect, segment, classify, pose or obb.")] = "detect",
     importance: Annotated[
         str, typer.Option(help="Which units go first: l1, l2, or with --calibration taylor, fisher, hessian.")
     ] = "l2",

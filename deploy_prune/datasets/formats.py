@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
+from deploy_prune.datasets.keypoints import MIRRORED, NAMES, extreme_points
 from deploy_prune.datasets.pixels import resize, save_jpeg, save_png
-from deploy_prune.datasets.polygon import outline
+from deploy_prune.datasets.polygon import outline, turned_box
 from deploy_prune.datasets.scene import (
     EASY,
     HARD,
     MEDIUM,
     Background,
     Difficulty,
+    Instance,
     Scene,
     compose_scene,
     crowd,
     portrait,
+    turned_crowd,
 )
 from deploy_prune.datasets.sources import CLASSES, SPLITS, Source
 
@@ -78,10 +81,7 @@ class Format:
 def write_detect(item: Item) -> Origin:
     """YOLO detection: a line ``class x y w h`` per digit, as a share of the picture, (x, y) the centre."""
     scene = compose_scene(item.source, item.size, crowd(item.rng), item.rng)
-    lines = []
-    for instance in scene.instances:
-        x0, y0, x1, y1 = (edge / item.size for edge in instance.box)
-        lines.append(_line(instance.label, [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0]))
+    lines = [_line(instance.label, _box(instance, item.size)) for instance in scene.instances]
     return _save_yolo(item, scene, lines)
 
 
@@ -89,6 +89,27 @@ def write_segment(item: Item) -> Origin:
     """YOLO segmentation: a line ``class x1 y1 x2 y2 ...`` per digit, as a share of the picture."""
     scene = compose_scene(item.source, item.size, crowd(item.rng), item.rng)
     lines = [_line(one.label, (outline(one.visible) / item.size).ravel().tolist()) for one in scene.instances]
+    return _save_yolo(item, scene, lines)
+
+
+def write_pose(item: Item) -> Origin:
+    """YOLO pose: a line ``class x y w h`` per digit and ``x y visibility`` for each of its extreme points."""
+    scene = compose_scene(item.source, item.size, crowd(item.rng), item.rng)
+    lines = []
+    for instance in scene.instances:
+        points = extreme_points(instance.whole, instance.visible) / [item.size, item.size, 1]
+        marks = [f" {x:.6f} {y:.6f} {int(seen)}" for x, y, seen in points]
+        lines.append(_line(instance.label, _box(instance, item.size)) + "".join(marks))
+    return _save_yolo(item, scene, lines)
+
+
+def write_obb(item: Item) -> Origin:
+    """YOLO oriented boxes: a line ``class x1 y1 ... x4 y4`` per digit, the corners of its turned rectangle."""
+    scene = compose_scene(item.source, item.size, turned_crowd(item.rng), item.rng)
+    lines = []
+    for instance in scene.instances:
+        corners = turned_box(instance.visible, instance.angle) / item.size
+        lines.append(_line(instance.label, corners.clip(0, 1).ravel().tolist()))  # against rounding alone
     return _save_yolo(item, scene, lines)
 
 
@@ -154,16 +175,28 @@ def write_class_names(folder: Path, entries: Entries) -> None:
     (folder / "classes.txt").write_text("\n".join(("background", *CLASSES)) + "\n", encoding="utf-8")
 
 
-def write_data_yaml(folder: Path, entries: Entries) -> None:
+def write_data_yaml(folder: Path, entries: Entries, about: tuple[str, ...] = ()) -> None:
     """Ultralytics' description of a data set. It names no folder, so that the data set can be moved."""
     lines = [f"{split}: images/{split}" for split in SPLITS]
     lines += ["names:", *(f"  {index}: '{name}'" for index, name in enumerate(CLASSES))]
-    (folder / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "data.yaml").write_text("\n".join([*lines, *about]) + "\n", encoding="utf-8")
 
+
+_POSE = (
+    f"kpt_shape: [{len(NAMES)}, 3]",
+    f"flip_idx: {list(MIRRORED)}",
+    # A keypoint that is off by two sigma of the object's size scores 0.6 (COCO: exp(-d^2 / 8 sigma^2 area)). 0.1 is
+    # about that of COCO's hips; Ultralytics' default for four points, 0.25, forgives nearly all.
+    f"kpt_oks_sigmas: {[0.1] * len(NAMES)}",
+    "kpt_names:",
+    *(f"  {index}: [{', '.join(NAMES)}]" for index in range(len(CLASSES))),
+)
 
 FORMATS = {
     "detect": Format(write_detect, write_data_yaml, entry="data.yaml"),
     "segment": Format(write_segment, write_data_yaml, entry="data.yaml"),
+    "pose": Format(write_pose, partial(write_data_yaml, about=_POSE), entry="data.yaml"),
+    "obb": Format(write_obb, write_data_yaml, entry="data.yaml"),
     "classify": Format(write_classify, fewest=len(CLASSES)),
     "classify-medium": Format(partial(write_classify, difficulty=MEDIUM), fewest=len(CLASSES)),
     "classify-hard": Format(partial(write_classify, difficulty=HARD), fewest=len(CLASSES)),
@@ -172,6 +205,11 @@ FORMATS = {
     "digits": Format(write_plain, smallest_size=8, fewest=len(CLASSES), once=True),
 }
 TASKS = tuple(FORMATS)
+
+
+def _box(instance: Instance, size: int) -> list[float]:
+    x0, y0, x1, y1 = (edge / size for edge in instance.box)
+    return [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0]
 
 
 def _line(label: int, shares: list[float]) -> str:

@@ -1,4 +1,6 @@
-"""One polygon for a digit's visible pixels, holes and separate pieces included."""
+"""Polygons around a digit's visible pixels: its outline, holes and pieces included, and its turned rectangle."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,25 @@ def outline(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         ring = np.roll(contours.pop(nearest), -entry, axis=0)
         line = np.concatenate([line[: start + 1], ring, ring[:1], line[start:]])
     return line
+
+
+def turned_box(mask: NDArray[np.bool_], angle: float) -> NDArray[np.float64]:
+    """The corners (4, 2) of (x, y) in pixel edges of the least rectangle of this turn around ``mask`` (H, W).
+
+    They begin at the top left of the upright rectangle and go around clockwise on screen.
+
+    Args:
+        mask: has at least one pixel.
+        angle: radians, counter-clockwise on screen.
+    """
+    right = np.array([math.cos(angle), -math.sin(angle)])  # y grows downwards
+    down = np.array([math.sin(angle), math.cos(angle)])
+    centres = np.argwhere(mask)[:, ::-1] + 0.5  # (n, 2) of (x, y)
+    reach = (abs(math.cos(angle)) + abs(math.sin(angle))) / 2  # of a pixel's corner beyond its centre
+    (x0, x1), (y0, y1) = (
+        (float((centres @ axis).min()) - reach, float((centres @ axis).max()) + reach) for axis in (right, down)
+    )
+    return np.array([x * right + y * down for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))])
 
 
 def _contours(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:

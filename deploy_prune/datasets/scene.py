@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from deploy_prune.datasets.glyph import OPAQUE, render_glyph
 from deploy_prune.datasets.pixels import resize
+from deploy_prune.datasets.polygon import turned_box
 from deploy_prune.datasets.sources import CLASSES, Digit, Source
 
 MAX_TURN = math.radians(25)  # far from the half turn that makes a 9 of a 6
+FAR_TURN = math.radians(60)  # of oriented boxes: every direction of an edge occurs, and a 6 is still no 9
 OPACITY = (0.8, 1.0)
 CROP_SHARE = (0.5, 1.0)  # side of the background crop, of the shorter side of the photo's region
 MIN_VISIBLE = 0.6  # a digit of which less than this would be seen is not placed over
@@ -25,10 +27,15 @@ Place = tuple[slice, slice]  # rows and columns of a scene
 
 @dataclass(frozen=True)
 class Wanted:
-    """A digit to place: its class, and the range of its height as a share of the scene's side."""
+    """A digit to place: its class, the range of its height as a share of the scene's side, and its greatest turn.
+
+    With ``framed`` the scene holds its turned rectangle whole, too, whose corners reach further than its pixels.
+    """
 
     label: int
     height: tuple[float, float]
+    turn: float = MAX_TURN  # radians, either way
+    framed: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,11 +50,17 @@ class Background:
 
 @dataclass(frozen=True)
 class Instance:
-    """A digit in a scene: ``digit`` is its index in the source, ``visible`` (S, S) the pixels it shows."""
+    """A digit in a scene.
+
+    ``digit`` is its index in the source, ``visible`` (S, S) the pixels it shows, ``whole`` (S, S) those that it had
+    before others were laid over it, and ``angle`` its turn in radians, counter-clockwise on screen.
+    """
 
     label: int
     digit: int
     visible: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
+    angle: float
 
     @property
     def area(self) -> int:
@@ -74,6 +87,11 @@ def crowd(rng: Generator) -> tuple[Wanted, ...]:
     """Two to five digits of like size: the scenes of detection and segmentation."""
     labels = rng.integers(len(CLASSES), size=rng.integers(2, 6))
     return tuple(Wanted(int(label), (0.2, 0.5)) for label in labels)
+
+
+def turned_crowd(rng: Generator) -> tuple[Wanted, ...]:
+    """A crowd whose digits are turned far: the scenes of oriented boxes."""
+    return tuple(replace(want, turn=FAR_TURN, framed=True) for want in crowd(rng))
 
 
 @dataclass(frozen=True)
@@ -122,13 +140,13 @@ def compose_scene(source: Source, size: int, wanted: Sequence[Wanted], rng: Gene
         choice = source.by_class[want.label]
         digit = choice[rng.integers(len(choice))]
         for _ in range(ATTEMPTS):
-            coverage, place = _draw_glyph(digit, want, size, rng)
+            coverage, place, angle = _draw_glyph(digit, want, size, rng)
             covered = np.zeros((size, size), np.bool_)
             covered[place] = coverage >= OPAQUE
             below = [replace(other, visible=other.visible & ~covered) for other in instances]
             if all(other.area >= MIN_VISIBLE * full for other, full in zip(below, full_areas, strict=True)):
                 canvas[place] = _blend(canvas[place], coverage, rng)
-                instances = [*below, Instance(digit.label, digit.index, covered)]
+                instances = [*below, Instance(digit.label, digit.index, covered, covered, angle)]
                 full_areas.append(int(np.count_nonzero(covered)))
                 break
     return Scene(np.rint(canvas).astype(np.uint8), tuple(instances), background)
@@ -145,14 +163,25 @@ def _draw_background(source: Source, size: int, rng: Generator) -> tuple[NDArray
     return crop.astype(np.float64), Background(region.photo, region.left + left, top, side)
 
 
-def _draw_glyph(digit: Digit, want: Wanted, size: int, rng: Generator) -> tuple[NDArray[np.float32], Place]:
-    """The digit's coverage at a random height and angle, and a place for it wholly inside the scene."""
-    glyph = render_glyph(digit.ink, rng.uniform(*want.height) * size, rng.uniform(-MAX_TURN, MAX_TURN))
+def _draw_glyph(digit: Digit, want: Wanted, size: int, rng: Generator) -> tuple[NDArray[np.float32], Place, float]:
+    """The digit's coverage at a random height and angle, a place for it wholly inside the scene, and the angle."""
+    glyph, angle = _turned_glyph(digit, want, size, rng)
     while max(glyph.shape) > size:  # a wide digit, turned far
-        glyph = render_glyph(digit.ink, rng.uniform(*want.height) * size, rng.uniform(-MAX_TURN, MAX_TURN))
+        glyph, angle = _turned_glyph(digit, want, size, rng)
     top = int(rng.integers(size - glyph.shape[0] + 1))
     left = int(rng.integers(size - glyph.shape[1] + 1))
-    return glyph, (slice(top, top + glyph.shape[0]), slice(left, left + glyph.shape[1]))
+    return glyph, (slice(top, top + glyph.shape[0]), slice(left, left + glyph.shape[1])), angle
+
+
+def _turned_glyph(digit: Digit, want: Wanted, size: int, rng: Generator) -> tuple[NDArray[np.float32], float]:
+    height, angle = rng.uniform(*want.height) * size, rng.uniform(-want.turn, want.turn)
+    glyph = render_glyph(digit.ink, height, angle)
+    if want.framed:
+        corners = turned_box(glyph >= OPAQUE, angle)
+        before, after = -corners.min(axis=0), corners.max(axis=0) - glyph.shape[::-1]  # (x, y)
+        left, top, right, bottom = np.ceil(np.maximum([*before, *after], 0)).astype(int)
+        glyph = np.pad(glyph, ((top, bottom), (left, right)))
+    return glyph, angle
 
 
 def _blend(under: NDArray[np.float64], coverage: NDArray[np.float32], rng: Generator) -> NDArray[np.float64]:

@@ -31,8 +31,8 @@ def write_digits(
     """Write the digits in the format of ``task`` into the folder ``out``.
 
     The same arguments give the same bytes (with the same versions of Pillow, NumPy and SciPy). Scenes of
-    "detect", "segment", "semantic" and "coco" are the same pictures. ``out`` may exist if it is empty or holds this
-    very data set, which is then checked and kept.
+    "detect", "segment", "pose", "semantic" and "coco" are the same pictures. ``out`` may exist if it is empty or holds
+    this very data set, which is then checked and kept.
 
     Args:
         task: one of ``TASKS``; "digits" are the plain digits, each at most once and in fixed order.
@@ -44,7 +44,7 @@ def write_digits(
         progress: where the bar is shown; by default on stderr if that is a terminal.
 
     Returns:
-        The data set's yaml (detect, segment) or its folder (classify, semantic, coco, digits).
+        The data set's yaml (detect, segment, pose, obb) or its folder (classify, semantic, coco, digits).
 
     Raises:
         InputError: an argument is out of range, or ``out`` cannot be written or holds something else.

@@ -54,7 +54,7 @@ def load_model(source: str, *, image_size: int | None, task: str) -> NamedModel:
         source: a YOLO ``.pt`` file, a YOLO architecture (``yolov8n.yaml``), ``torchvision:NAME``, ``timm:NAME``, or
             ``module:function`` that returns a module or a pair (module, example inputs).
         image_size: side in pixels of the example image; None: 640 for YOLO, what timm says, else 224.
-        task: of a YOLO architecture, ``detect`` or ``segment``.
+        task: of a YOLO architecture: ``detect``, ``segment``, ``classify``, ``pose`` or ``obb``.
 
     Raises:
         InputError: there is no such model.

@@ -22,8 +22,12 @@ class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-TASKS = ("detect", "segment", "semantic", "classify")
-_TASKS_OF = {"ultralytics": ("detect", "segment"), "torchvision": TASKS, "timm": ("classify",)}
+TASKS = ("detect", "segment", "semantic", "classify", "pose", "obb")
+_TASKS_OF = {
+    "ultralytics": ("detect", "segment", "classify", "pose", "obb"),
+    "torchvision": ("detect", "segment", "semantic", "classify"),
+    "timm": ("classify",),
+}
 
 
 class DataRecipe(_Section):

@@ -82,8 +82,8 @@ def _make_dense(recipe: Recipe, data: Path) -> Task:
 
     training, augmentation = _changed("train", recipe.train, TRAINING, AUGMENTATION)
     (finetuning,) = _changed("finetune", recipe.finetune, FINETUNING)  # on pictures changed as for the dense network
-    kind = {"semantic": SemanticTask, "detect": DetectionTask, "segment": InstanceTask}[recipe.task]
-    return kind(
+    kinds: dict[str, Any] = {"semantic": SemanticTask, "detect": DetectionTask, "segment": InstanceTask}
+    return kinds[recipe.task](
         data=data,
         model=recipe.model,
         weights=recipe.weights,

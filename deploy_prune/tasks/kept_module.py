@@ -6,6 +6,7 @@ here: :class:`KeptModule` makes a trainer train the module it is given, and :fun
 other trainer stop with a message that says so.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -31,11 +32,12 @@ class KeptModule:
         """Return ``weights`` itself, made trainable; ``cfg``, from which others build, is not looked at.
 
         Raises:
-            InputError: there is no module, it is fused, or its classes are not the data's.
+            InputError: there is no module, it is fused, or its classes or keypoints are not the data's.
         """
         if weights is None:
             raise InputError("the trainer for pruned networks got none; load one: YOLO('pruned.pt').train(trainer=…)")
-        check_trainable(weights, classes=self.data["nc"], data=self.data.get("yaml_file", "the data"))
+        source = self.data.get("yaml_file", "the data")
+        check_trainable(weights, classes=self.data["nc"], data=source, keypoints=self.data.get("kpt_shape"))
         for parameter in weights.parameters():
             parameter.requires_grad_(True)
         return weights
@@ -53,8 +55,15 @@ class KeptModule:
             check_same_architecture(self.kept, architecture(student_of(self.ema.ema)))
 
 
-def check_trainable(model: Any, *, classes: int, data: object) -> None:
-    """Raise InputError unless ``model`` is an unfused YOLO network for ``classes`` classes."""
+def check_trainable(model: Any, *, classes: int, data: object, keypoints: Sequence[int] | None = None) -> None:
+    """Raise InputError unless ``model`` is an unfused YOLO network for ``classes`` classes.
+
+    Args:
+        model: the network.
+        classes: how many the data has.
+        data: what the data is called in the message.
+        keypoints: number of points and of values per point in the data, if it has any; only pose networks are asked.
+    """
     if not hasattr(model, "is_fused"):
         raise InputError(f"expected a YOLO network of Ultralytics, got {type(model).__name__}; load one with YOLO(…)")
     if model.is_fused():
@@ -62,6 +71,11 @@ def check_trainable(model: Any, *, classes: int, data: object) -> None:
     own = class_count(model)
     if own != classes:
         raise InputError(f"the network tells {own} classes apart and {data} has {classes}; use matching ones")
+    points = getattr(model.model[-1], "kpt_shape", None)
+    if points is not None and keypoints is not None and list(points) != list(keypoints):
+        raise InputError(
+            f"the network's kpt_shape is {list(points)} and that of {data} {list(keypoints)}; use matching ones"
+        )
 
 
 def class_count(model: Any) -> int:

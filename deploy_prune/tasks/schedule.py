@@ -10,7 +10,7 @@ OPTIMIZERS = ("Adam", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSprop", "SGD")  # "
 
 @dataclass(frozen=True)
 class Schedule:
-    """Settings of one run, named as Ultralytics names them (``ema_steps`` and ``distill`` excepted).
+    """Settings of one run, named as Ultralytics names them (``ema_steps`` and those of distillation excepted).
 
     Attributes:
         optimizer: one of ``OPTIMIZERS``.
@@ -31,6 +31,7 @@ class Schedule:
         hsv_s: change of saturation, a fraction.
         hsv_v: change of brightness, a fraction.
         distill: weight of the feature distance to the teacher, if there is one.
+        distill_logits: in classification, weight of the distance to the teacher's outputs.
     """
 
     optimizer: str = "AdamW"
@@ -50,6 +51,7 @@ class Schedule:
     hsv_s: float = 0.4
     hsv_v: float = 0.3
     distill: float = 6.0
+    distill_logits: float = 1.0
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -59,7 +61,7 @@ class Schedule:
         """Return the settings as Ultralytics' own training arguments."""
         settings = asdict(self)
         settings["dis"] = settings.pop("distill")
-        del settings["ema_steps"]
+        del settings["ema_steps"], settings["distill_logits"]
         return settings | {
             "nbs": self.batch,  # one optimizer step per batch: no gradient is carried over an epoch's end
             "warmup_bias_lr": 0.0,

@@ -16,32 +16,17 @@ from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import set_metadata
 from deploy_prune.tasks import ultralytics_api as api
 from deploy_prune.tasks.epoch_bar import EpochBar
-from deploy_prune.tasks.kept_module import KeptModule, check_trainable, refuse_rebuild
-from deploy_prune.tasks.resume import KeepsToItself, TrainingState, run_key
+from deploy_prune.tasks.kept_module import check_trainable, refuse_rebuild
+from deploy_prune.tasks.resume import TrainingState, run_key
 from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
 from deploy_prune.tasks.task import Metric
+from deploy_prune.tasks.ultralytics_data import open_data, training_batches
+from deploy_prune.tasks.ultralytics_faults import check_data
+from deploy_prune.tasks.ultralytics_kinds import find_kind
+from deploy_prune.tasks.ultralytics_run import TrainingRun
+from deploy_prune.tasks.ultralytics_trainers import pruned_trainer
 
-VALIDATE_EVERY = 5  # epochs between two looks at the validation data, for the person watching
-
-
-def pruned_trainer(task: str) -> type:
-    """Return the trainer class that keeps a pruned network: ``YOLO("pruned.pt").train(trainer=…)``.
-
-    The class is importable from this module (``PrunedDetectionTrainer``), so that it can be pickled. When
-    training ends it has proved that no channel came back.
-    """
-    name = f"Pruned{api.find_kind(task).prefix}Trainer"
-    return globals().get(name) or __getattr__(name)
-
-
-def __getattr__(name: str) -> type:
-    """Make a trainer class when it is first asked for: importing this file does not import Ultralytics."""
-    for task, kind in api.KINDS.items():
-        if name == f"Pruned{kind.prefix}Trainer":
-            bases = (KeptModule, api.find_class(task, "Trainer"))
-            globals()[name] = type(name, bases, {"__module__": __name__, "__doc__": KeptModule.__doc__})
-            return globals()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["UltralyticsTask", "pruned_trainer"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +34,8 @@ class UltralyticsTask:
     """A YOLO network and a data set in Ultralytics' format, on the CPU; methods as in ``tasks.task.Task``.
 
     Attributes:
-        data: the data set's ``.yaml`` file.
-        task: ``detect`` or ``segment``.
+        data: the data set's ``.yaml`` file; for ``classify`` the folder with ``train/CLASS/`` and ``val/CLASS/``.
+        task: ``detect``, ``segment``, ``classify``, ``pose`` or ``obb``.
         model: architecture (``yolov8n.yaml``) or weights (a ``.pt`` file with the data's classes).
         image_size: height and width of the network's input in pixels, a multiple of 32.
         seed: of first weights, order of images and augmentation.
@@ -67,7 +52,7 @@ class UltralyticsTask:
     finetuning: Schedule = FINETUNING
 
     def __post_init__(self) -> None:
-        api.find_kind(self.task)
+        find_kind(self.task)
         if self.image_size < 32 or self.image_size % 32:
             raise InputError(f"image_size is {self.image_size}; it has to be a multiple of 32, such as 160 or 640")
 
@@ -79,14 +64,13 @@ class UltralyticsTask:
     @property
     def metric_name(self) -> str:
         """What :meth:`evaluate` measures."""
-        return api.find_kind(self.task).score_name
+        return find_kind(self.task).score_name
 
     def build(self) -> nn.Module:
         """Return the untrained network with the data's classes, or the network in the given ``.pt``."""
         if self.model.endswith(".pt"):
             return self.load(Path(self.model))
-        data = api.read_data(self.data)
-        return self._describe(api.build_network(self.task, self.model, data["nc"], self.seed), data)
+        return self._build(self.model, open_data(self.task, self.data))
 
     def example_inputs(self) -> Tensor:
         """Return noise in [0, 1] of shape (1, 3, H, W), the same every time."""
@@ -100,18 +84,15 @@ class UltralyticsTask:
 
     def smaller(self) -> dict[str, Callable[[], nn.Module]]:
         """Return the architecture's smaller scales (YOLOv8s: YOLOv8n), each built untrained with the data's classes."""
-        data = api.read_data(self.data)
+        data = open_data(self.task, self.data)
         given: Any = self.load(Path(self.model)).yaml if self.model.endswith(".pt") else self.model
-
-        def build(name: str) -> nn.Module:
-            return self._describe(api.build_network(self.task, name, data["nc"], self.seed), data)
-
-        return {name: partial(build, name) for name in api.smaller_scales(given)}
+        return {name: partial(self._build, name, data) for name in api.smaller_scales(given)}
 
     def kept_output(self, output: Any) -> Any:
         """Return the raw predictions of a head, without the feature maps that it passes on for their size alone.
 
-        In eval mode a head returns its decoded boxes and a dict of raw predictions, in train mode the dict.
+        In eval mode a head returns its decoded boxes and a dict of raw predictions, in train mode the dict; that of
+        classification has neither boxes nor such maps.
         """
         if isinstance(output, dict):
             return {key: value for key, value in output.items() if key != "feats"}
@@ -130,34 +111,41 @@ class UltralyticsTask:
         teacher: nn.Module | None = None,
         progress: Progress | None = None,
     ) -> nn.Module:
-        """Return a retrained copy of a pruned ``model``; its features are drawn to ``teacher``'s, if any."""
+        """Return a retrained copy of a pruned ``model``, drawn to ``teacher``'s features, if there is one.
+
+        In classification it is the outputs that are drawn to the teacher's.
+        """
         return self._fit(model, out_dir, epochs, self.finetuning, teacher, progress)
 
     def evaluate(self, model: nn.Module | Path) -> Metric:
         """Return the score on the validation data of a module, or of an ``.onnx`` file in ONNX Runtime."""
         if isinstance(model, Path) and not model.is_file():
             raise InputError(f"no such file: {model}; expected an exported .onnx")
-        api.read_data(self.data)
+        open_data(self.task, self.data)
         arguments = self._arguments(Path()) | {"batch": 32, "rect": False, "cache": False}
         return Metric(self.metric_name, api.validate(self.task, model, arguments))
 
     def calibration_inputs(self, n: int) -> Tensor:
-        """Return ``n`` training images, spread evenly over the set, of shape (n, 3, H, W)."""
+        """Return ``n`` training images, spread evenly over the set, of shape (n, 3, H, W).
+
+        The first of a run's stages asks for them: so this looks for faults in the whole data set, too.
+        """
+        check_data(self.task, open_data(self.task, self.data), self.data)
         images: Tensor = self.calibration_batches(n, n)[0]["img"]
         return images
 
     def calibration_batches(self, n: int, size: int) -> list[dict[str, Any]]:
         """Return the images of :meth:`calibration_inputs` with their labels, ``size`` to a batch."""
-        return api.training_batches(self.task, self.data, self.image_size, n, size)
+        return training_batches(self.task, self.data, self.image_size, n, size)
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """Return the mean training loss per image, boxes, classes (and masks) together."""
+        """Return the mean training loss per image, all its parts (boxes, classes, masks ...) together."""
         return api.training_loss(model, batch)
 
     def export_onnx(
         self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True
     ) -> Path:
-        """Write ``model`` by Ultralytics' exporter: batch norms folded, boxes decoded, no NMS.
+        """Write ``model`` by Ultralytics' exporter: batch norms folded, outputs decoded, no NMS.
 
         The file holds ``metadata`` beside what Ultralytics' loader needs. Same module, same bytes.
         """
@@ -199,10 +187,11 @@ class UltralyticsTask:
         """Return the network in a ``.pt`` file, pruned or not, in float32 and eval mode.
 
         Raises:
-            InputError: the file is missing, damaged, no YOLO network, or has other classes than the data.
+            InputError: the file is missing, damaged, no YOLO network, or one of another task, or of other classes
+                or keypoints than the data.
         """
         model = api.load_network(path)
-        check_trainable(model, classes=api.read_data(self.data)["nc"], data=self.data)
+        self._check(model, open_data(self.task, self.data))
         return model
 
     def _fit(
@@ -214,65 +203,43 @@ class UltralyticsTask:
         teacher: nn.Module | None,
         progress: Progress | None,
     ) -> nn.Module:
-        data = api.read_data(self.data)
-        check_trainable(model, classes=data["nc"], data=self.data)
+        data = open_data(self.task, self.data)
+        self._check(model, data)
         out_dir.mkdir(parents=True, exist_ok=True)
         arguments = self._arguments(out_dir) | {"epochs": epochs}
-        settings = arguments | asdict(schedule) | {"data": self.data.read_text(), "project": None}
+        about = self.data.read_text() if self.data.is_file() else data["names"]
+        settings = arguments | asdict(schedule) | {"data": about, "project": None}
         state = TrainingState(out_dir / "training_state.pt", run_key(settings, model, teacher), self.seed)
         if not state.is_done(epochs):
+            check_data(self.task, data, self.data, progress)
             arguments |= schedule.arguments()
-            if teacher is not None:
+            if teacher is not None and self.task != "classify":
                 arguments["distill_model"] = str(self.save(teacher, out_dir / "teacher.pt"))
             bar = EpochBar(progress, f"train {Path(self.model).stem}", epochs)
-            self._run(deepcopy(model), arguments, state, schedule, bar)
+            outputs_of = teacher if self.task == "classify" else None
+            TrainingRun(self.task, arguments, schedule, state, bar, outputs_of).train(deepcopy(model))
         return self._describe(state.result(model), data)
 
-    def _run(
-        self,
-        model: nn.Module,
-        arguments: dict[str, Any],
-        state: TrainingState,
-        schedule: Schedule,
-        bar: EpochBar,
-    ) -> None:
-        kind = api.find_kind(self.task)
+    def _build(self, config: str, data: Mapping[str, Any]) -> nn.Module:
+        network = api.build_network(self.task, config, data["nc"], self.seed, keypoints=self._keypoints(data))
+        return self._describe(network, data)
 
-        def start(trainer: Any) -> None:
-            trainer.ema.decay = schedule.ema_decay
-            state.restore(trainer)
-            bar.show(trainer.start_epoch)
+    def _keypoints(self, data: Mapping[str, Any]) -> tuple[int, int] | None:
+        return tuple(data["kpt_shape"]) if self.task == "pose" else None
 
-        def end_training(trainer: Any) -> None:
-            trainer.args.val = (trainer.epoch + 1) % VALIDATE_EVERY == 0
-
-        def end_epoch(trainer: Any) -> None:
-            state.write(trainer)
-            bar.show(trainer.epoch + 1, f"{kind.score_name} {trainer.metrics[kind.score_key]:.3f}")
-
-        run = type("_Run", (KeepsToItself, pruned_trainer(self.task)), {})
-        with api.quiet():
-            try:
-                trainer = run(overrides=arguments)
-            except (TypeError, ValueError) as error:
-                raise InputError(f"training cannot begin: {api.first_line(error)}") from error
-        trainer.model = trainer.get_model(weights=model)
-        trainer.add_callback("on_pretrain_routine_end", start)
-        trainer.add_callback("on_train_epoch_start", state.begin_epoch)
-        trainer.add_callback("on_train_epoch_end", end_training)
-        trainer.add_callback("on_fit_epoch_end", end_epoch)
-        with api.quiet():
-            try:
-                trainer.train()
-            except RuntimeError as error:
-                if "NaN" not in str(error):
-                    raise
-                lost = f"the loss is no longer a number after epoch {trainer.epoch + 1}"
-                raise InputError(f"{lost}; train with a smaller lr0 than {schedule.lr0}") from error
+    def _check(self, model: nn.Module, data: Mapping[str, Any]) -> None:
+        """Raise InputError unless ``model`` is a network for this task and data."""
+        if (own := getattr(model, "task", self.task)) != self.task:
+            raise InputError(f"this is a network to {own}, the task is to {self.task}; use matching ones")
+        check_trainable(model, classes=data["nc"], data=self.data, keypoints=self._keypoints(data))
 
     def _describe(self, model: Any, data: Mapping[str, Any]) -> nn.Module:
         """Attach what Ultralytics expects to find on a network: its task, class names and arguments."""
         model.task, model.names, model.nc = self.task, data["names"], data["nc"]
+        if self.task == "pose":  # the loss and the exporter ask for these
+            numbers = [str(point) for point in range(data["kpt_shape"][0])]
+            model.kpt_names = data.get("kpt_names") or dict.fromkeys(range(data["nc"]), numbers)
+            model.kpt_oks_sigmas = data.get("kpt_oks_sigmas")
         model.args = {"task": self.task, "imgsz": self.image_size, "data": str(self.data)}
         return model
 

@@ -8,7 +8,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +17,9 @@ from torch import nn
 from deploy_prune.errors import ExportError, InputError, MissingDependencyError
 from deploy_prune.tasks.architecture import architecture
 from deploy_prune.tasks.kept_module import class_count
+from deploy_prune.tasks.ultralytics_kinds import find_kind
 
 OPSET = 17  # the newest that every runtime in use reads; Ultralytics itself stops at 18
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How Ultralytics spells a task: prefix of its classes, key of its score, and the score's name."""
-
-    prefix: str
-    score_key: str
-    score_name: str
-
-
-KINDS = {
-    "detect": Kind("Detection", "metrics/mAP50-95(B)", "mAP50-95"),
-    "segment": Kind("Segmentation", "metrics/mAP50-95(M)", "mask mAP50-95"),
-}
-
-
-def find_kind(task: str) -> Kind:
-    """Return the entry of ``task``; raise InputError, naming the tasks there are, if there is none."""
-    if task not in KINDS:
-        raise InputError(f"unknown YOLO task {task!r}; choose one of: {', '.join(KINDS)}")
-    return KINDS[task]
 
 
 @contextlib.contextmanager
@@ -87,38 +65,77 @@ def find_class(task: str, role: str) -> Any:
         return getattr(tasks, name) if role == "Model" else getattr(getattr(yolo, task), name)
 
 
-def read_data(path: Path) -> dict[str, Any]:
-    """Return the data set at a ``.yaml`` file as Ultralytics reads it: train, val, names, nc and more.
+def read_data(task: str, path: Path) -> dict[str, Any]:
+    """Return a data set that exists as Ultralytics reads it: train, val, names, nc and more.
 
     Raises:
-        InputError: there is no such file, or it does not describe images that exist.
+        InputError: it does not describe images that exist.
     """
-    if not path.is_file():
-        raise InputError(f"no such data file: {path}; expected a YAML file with train, val and names")
     with quiet():
-        from ultralytics.data.utils import check_det_dataset
+        from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 
         try:
-            return check_det_dataset(str(path), autodownload=False)
+            if task == "classify":
+                return dict(check_cls_dataset(str(path)))
+            return dict(check_det_dataset(str(path), autodownload=False))
         except Exception as error:
             raise InputError(f"{path} does not describe a data set: {first_line(error)}") from error
 
 
-def build_network(task: str, config: str, classes: int, seed: int) -> Any:
+def image_files(place: str | Path | Sequence[str]) -> tuple[str, ...]:
+    """Return the images, sorted, that Ultralytics finds at one or several places: folders, or text files with paths."""
+    with quiet():
+        from ultralytics.data.base import BaseDataset
+
+        finder: Any = BaseDataset.__new__(BaseDataset)  # its constructor would go on and read them all
+        finder.prefix, finder.fraction = "", 1.0
+        try:
+            return tuple(finder.get_img_files(place))
+        except FileNotFoundError:  # also if there are no images
+            return ()
+
+
+def label_files(images: Sequence[str]) -> tuple[str, ...]:
+    """Return where Ultralytics looks for the labels of images: ``labels/`` in place of the last ``images/``."""
+    with quiet():
+        from ultralytics.data.utils import img2label_paths
+
+        return tuple(img2label_paths(list(images)))
+
+
+def build_network(task: str, config: str, classes: int, seed: int, *, keypoints: Sequence[int] | None = None) -> Any:
     """Return the untrained network of an architecture such as ``yolov8n.yaml``; same seed, same weights.
 
+    Args:
+        task: one of ``KINDS``.
+        config: the architecture's name or file; it has to be one of the task.
+        classes: how many it tells apart.
+        seed: of its weights.
+        keypoints: of a pose network, number of points and of values per point; by default the architecture's own.
+
     Raises:
-        InputError: there is no such architecture.
+        InputError: there is no such architecture, or it is one of another task.
     """
     model_class = find_class(task, "Model")
+    special = {"data_kpt_shape": tuple(keypoints)} if keypoints is not None else {}
     with quiet(), torch.random.fork_rng():
-        torch.manual_seed(seed)
+        from ultralytics.nn.tasks import guess_model_task, yaml_model_load
+
         try:
-            network = model_class(config, nc=classes, verbose=False)
+            known = yaml_model_load(config)
         except FileNotFoundError as error:
             raise InputError(f"there is no YOLO architecture {config!r}; try 'yolov8n.yaml'") from error
+        if (own := guess_model_task(known)) != task:
+            raise InputError(f"{config} is an architecture to {own}, the task is to {task}; try {_example(task)!r}")
+        torch.manual_seed(seed)
+        network = model_class(config, nc=classes, verbose=False, **special)
     network.task = task  # as YOLO(config) sets it; the exporter asks for it
     return network
+
+
+def _example(task: str) -> str:
+    endings = {"detect": "", "segment": "-seg", "classify": "-cls"}
+    return f"yolo11n{endings.get(task, '-' + task)}.yaml"
 
 
 def smaller_scales(config: str | Mapping[str, Any]) -> tuple[str, ...]:
@@ -187,25 +204,6 @@ def validate(task: str, model: nn.Module | Path, arguments: Mapping[str, Any]) -
     return float(scores[find_kind(task).score_key])
 
 
-def training_batches(task: str, path: Path, image_size: int, n: int, size: int) -> list[dict[str, Any]]:
-    """Return ``n`` training images of a data set, spread evenly over it, with labels, as a network's loss takes them.
-
-    Each batch has ``size`` of them, the last one perhaps fewer; ``img`` is RGB in [0, 1].
-
-    Raises:
-        InputError: there are no ``n`` images.
-    """
-    images: Any = training_images(task, read_data(path), image_size)
-    if not 1 <= n <= len(images):
-        raise InputError(f"asked for {n} training images; {path} has {len(images)}")
-    chosen = [images[k * len(images) // n] for k in range(n)]
-    batches = []
-    for first in range(0, n, size):
-        batch: dict[str, Any] = images.collate_fn([dict(one) for one in chosen[first : first + size]])
-        batches.append(batch | {"img": batch["img"].float() / 255})
-    return batches
-
-
 def training_loss(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     """Return the mean loss per image of a network, in the mode in which it is, with Ultralytics' usual gains."""
     with quiet():
@@ -218,17 +216,24 @@ def training_loss(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
         finally:
             model.args = own
         loss, _ = criterion(model(batch["img"]), batch)
-    found: torch.Tensor = loss.sum() / len(batch["img"])
+    # of classification it is the mean already, of all others the mean times the number of images
+    found: torch.Tensor = loss.sum() / (1 if model.task == "classify" else len(batch["img"]))
     return found
 
 
 def training_images(task: str, data: Mapping[str, Any], image_size: int) -> Sequence[Mapping[str, Any]]:
-    """Return the training images without augmentation; ``[i]["img"]`` is uint8 RGB of shape (3, H, W)."""
+    """Return the training images without augmentation; ``[i]["img"]`` is RGB of shape (3, H, W).
+
+    It is uint8, but for classification float32 in [0, 1].
+    """
     with quiet():
         from ultralytics.cfg import get_cfg
-        from ultralytics.data import build_yolo_dataset
+        from ultralytics.data import ClassificationDataset, build_yolo_dataset
 
         settings: Any = get_cfg(overrides={"task": task, "imgsz": image_size})
+        if task == "classify":
+            folder: Any = ClassificationDataset(data["train"], settings, names=data["names"])
+            return folder
         images: Any = build_yolo_dataset(settings, data["train"], 1, dict(data), mode="val", rect=False)
         return images
 

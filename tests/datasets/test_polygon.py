@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from skimage.measure import points_in_poly
 
-from deploy_prune.datasets.polygon import outline
+from deploy_prune.datasets.glyph import OPAQUE, render_glyph
+from deploy_prune.datasets.polygon import outline, turned_box
 from deploy_prune.datasets.scene import compose_scene, crowd
 from deploy_prune.datasets.sources import load_sources
 
@@ -55,3 +58,22 @@ def test_any_mask_comes_back_exactly(mask):
 @pytest.mark.parametrize("shape", [(1, 1), (5, 5)])
 def test_a_mask_that_fills_the_picture(shape):
     assert np.array_equal(filled(outline(np.ones(shape, bool)), shape), np.ones(shape, bool))
+
+
+def test_turned_box_of_a_square_worked_out_by_hand():
+    mask = np.zeros((8, 8), bool)
+    mask[2:6, 3:7] = True  # pixel edges x 3..7, y 2..6
+    assert np.allclose(turned_box(mask, 0.0), [[3, 2], [7, 2], [7, 6], [3, 6]])
+    # At 45 degrees the sides lead through the square's corners; their own lie twice as far from (5, 4) as its edges.
+    assert np.allclose(turned_box(mask, math.radians(45)), [[1, 4], [5, 0], [9, 4], [5, 8]])
+
+
+def test_turned_box_of_a_turned_bar_is_the_bar():
+    ink = np.zeros((8, 8), np.float32)
+    ink[1:7, 3:5] = 1
+    for degrees in (-50, -20, 0, 35, 60):
+        mask = render_glyph(ink, 80, math.radians(degrees)) >= OPAQUE
+        corners = turned_box(mask, math.radians(degrees))
+        width, height = (float(np.linalg.norm(corners[k + 1] - corners[k])) for k in (0, 1))
+        assert height / width > 2.7  # about six cells by two; a box of the wrong turn is nearer a square
+        assert width * height < 1.2 * mask.sum()  # the wrong turn: 1.5 to 2.2

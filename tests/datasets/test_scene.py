@@ -16,8 +16,8 @@ def scenes(split, number, wanted=crowd):
 def test_the_box_is_the_extent_of_the_visible_pixels():
     visible = np.zeros((10, 12), bool)
     visible[3, 4] = visible[7, 9] = True
-    assert Instance(5, 0, visible).box == (4, 3, 10, 8)  # columns 4..9, rows 3..7; ends exclusive
-    assert Instance(5, 0, visible).area == 2
+    assert Instance(5, 0, visible, visible, 0.0).box == (4, 3, 10, 8)  # columns 4..9, rows 3..7; ends exclusive
+    assert Instance(5, 0, visible, visible, 0.0).area == 2
 
 
 def test_boxes_are_tight_in_composed_scenes():

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 import shutil
 
 import numpy as np
@@ -82,8 +83,11 @@ def test_detection_labels_are_the_boxes_of_the_composed_scene(tmp_path):
         assert np.abs(picture - scene.image).mean() < 3  # JPEG's own loss, of 255
 
 
-@pytest.mark.parametrize("task", ["detect", "segment"])
-def test_yolo_lines_parse_and_lie_in_the_picture(task, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "columns"),
+    [("detect", {5}), ("segment", set(range(9, 2000, 2))), ("pose", {17}), ("obb", {9})],
+)
+def test_yolo_lines_parse_and_lie_in_the_picture(task, columns, tmp_path):
     folder = write_digits(task, tmp_path / "d", **SMALL).parent
     labels, images = sorted(folder.glob("labels/*/*.txt")), sorted(folder.glob("images/*/*.jpg"))
     assert [(p.parent.name, p.stem) for p in labels] == [(p.parent.name, p.stem) for p in images]
@@ -92,8 +96,43 @@ def test_yolo_lines_parse_and_lie_in_the_picture(task, tmp_path):
         for line in path.read_text().splitlines():
             label, *shares = line.split()
             assert int(label) in range(10)
+            assert 1 + len(shares) in columns
+            if task == "pose":
+                assert set(shares[6::3]) <= {"1", "2"}
+                del shares[6::3]
             assert all(0 <= float(share) <= 1 for share in shares)
-            assert len(shares) == 4 if task == "detect" else (len(shares) % 2 == 0 and len(shares) >= 8)
+
+
+def test_keypoints_are_the_ends_of_the_box_where_nothing_is_hidden(tmp_path):
+    folder = write_digits("pose", tmp_path / "p", **SMALL).parent
+    rows = [line.split() for path in folder.glob("labels/*/*.txt") for line in path.read_text().splitlines()]
+    seen, half = 0, 0.5 / 64  # a keypoint is its pixel's centre
+    for _, *values in rows:
+        x, y, width, height = map(float, values[:4])
+        points = np.array(values[4:], float).reshape(4, 3)
+        if set(points[:, 2]) == {2}:
+            ends = [points[0, 1] - half, points[1, 1] + half, points[2, 0] - half, points[3, 0] + half]
+            assert np.allclose(ends, [y - height / 2, y + height / 2, x - width / 2, x + width / 2], atol=1e-5)
+            seen += 1
+    assert 10 < seen < len(rows)
+
+
+def test_oriented_boxes_are_rectangles_turned_both_ways(tmp_path):
+    folder = write_digits("obb", tmp_path / "o", **SMALL).parent
+    angles = []
+    for path in folder.glob("labels/*/*.txt"):
+        for line in path.read_text().splitlines():
+            corners = 64 * np.array(line.split()[1:], float).reshape(4, 2)
+            right, down = corners[1] - corners[0], corners[3] - corners[0]
+            assert abs(right @ down) < 0.01 and np.allclose(corners[2], corners[0] + right + down, atol=0.001)
+            angles.append(math.degrees(math.atan2(-right[1], right[0])))
+    assert max(angles) > 40 and min(angles) < -40 and max(map(abs, angles)) <= 60
+
+
+def test_ultralytics_reads_keypoints_and_corners(tmp_path):
+    data = pytest.importorskip("ultralytics.data.utils")
+    found = data.check_det_dataset(str(write_digits("pose", tmp_path / "p", **SMALL)))
+    assert found["kpt_shape"] == [4, 3] and found["flip_idx"] == [0, 1, 3, 2] and len(found["kpt_names"]) == 10
 
 
 def test_semantic_masks_hold_class_plus_one_and_fit_the_detection_boxes(tmp_path):
@@ -198,9 +237,9 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     [
         (
             {"task": "detct"},
-            "unknown task 'detct': did you mean 'detect'? choose one of detect, segment, classify",
+            "unknown task 'detct': did you mean 'detect'? choose one of detect, segment, pose, obb, classify",
         ),
-        ({"task": "x"}, "unknown task 'x': choose one of detect, segment, classify, "),
+        ({"task": "x"}, "unknown task 'x': choose one of detect, segment, pose, obb, classify, "),
         ({"train": 0}, "train is 0, expected at least 1 image"),
         ({"val": -3}, "val is -3, expected at least 1 image"),
         ({"val": 2.5}, "val is 2.5, expected a whole number"),

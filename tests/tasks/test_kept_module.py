@@ -87,5 +87,5 @@ def test_trainer_class_pickles_by_name_into_a_fresh_process():
 
 
 def test_unknown_task_names_the_known_ones():
-    with pytest.raises(InputError, match="unknown YOLO task 'pose'; choose one of: detect, segment"):
-        pruned_trainer("pose")
+    with pytest.raises(InputError, match="unknown YOLO task 'depth'; choose one of: detect, segment, classify"):
+        pruned_trainer("depth")

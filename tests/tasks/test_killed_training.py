@@ -5,13 +5,18 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
+from deploy_prune.datasets import write_digits
 
-def test_killed_run_ends_with_the_same_weights(data, narrowing, tmp_path):
-    whole = narrowing.train(data, tmp_path / "whole")
 
-    broken = subprocess.Popen([sys.executable, narrowing.path, data, tmp_path / "broken"])
+@pytest.mark.parametrize("name", ["detect", "classify", "pose"])
+def test_killed_run_ends_with_the_same_weights(narrowing, tmp_path, name):
+    data = write_digits(name, tmp_path / "set", train=10, val=10, image_size=64)
+    whole = narrowing.train(data, tmp_path / "whole", name)
+
+    broken = subprocess.Popen([sys.executable, narrowing.path, data, tmp_path / "broken", name])
     state = tmp_path / "broken" / "training_state.pt"
     while not state.exists():
         assert broken.poll() is None, "the run ended before its first state was written"
@@ -19,7 +24,7 @@ def test_killed_run_ends_with_the_same_weights(data, narrowing, tmp_path):
     broken.send_signal(signal.SIGKILL)
     broken.wait()
     assert torch.load(state, weights_only=True)["epochs_done"] < narrowing.EPOCHS
-    continued = narrowing.train(data, tmp_path / "broken")
+    continued = narrowing.train(data, tmp_path / "broken", name)
 
     assert whole.keys() == continued.keys()
     assert all(torch.equal(whole[name], continued[name]) for name in whole)

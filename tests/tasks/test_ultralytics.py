@@ -208,7 +208,7 @@ def test_segmentation_works_through_the_same_class(narrowing, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": "pose"}, "unknown YOLO task 'pose'; choose one of: detect, segment"),
+        ({"task": "depth"}, "unknown YOLO task 'depth'; choose one of: detect, segment, classify, pose, obb"),
         ({"image_size": 100}, "image_size is 100; it has to be a multiple of 32, such as 160 or 640"),
     ],
 )
