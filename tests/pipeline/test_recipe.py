@@ -85,7 +85,7 @@ def test_own_data_needs_a_path_alone(tmp_path):
         (
             {"task": "detct"},
             "task: unknown task 'detct': did you mean 'detect'? expected "
-            "detect, segment, semantic, classify, or my_task.py:MyTask",
+            "detect, segment, semantic, classify, pose, obb, or my_task.py:MyTask",
         ),
         ({"finetune": {"distil": "yes"}}, "finetune.distil: expected true or false, got 'yes'"),
         ({"budget": {"speedup": "fast"}}, "budget.speedup: expected a number, got 'fast'"),
