@@ -1,0 +1,195 @@
+"""What recovery without training wins back: accuracy of the dense, the plainly pruned and the recovered network.
+
+ResNet-18 and MobileNetV2 (torchvision) are trained on scikit-learn's digits, enlarged to 32 pixels. L2 magnitude
+removes a share of every group's units. Recovery sees 64 of the training images; accuracy is taken on a third of the
+images that nothing else has seen. A finished run of ``pipelines/yolov8n_digits.yaml`` adds its YOLOv8n, judged by
+mAP50-95 on the run's validation images: pruned by the same shares, and by the run's own plan. The last column is the
+share of the lost accuracy that came back. Figures go to JSON after each network.
+
+    python benchmarks/recovery.py [--seeds 2] [--run runs/yolov8n_digits] [--out benchmarks/results/recovery.json]
+"""
+
+import argparse
+import copy
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import yaml
+from sklearn.datasets import load_digits
+from torch import nn
+from torchvision import models
+
+import deploy_prune as tp
+from deploy_prune.recovery import recover
+from deploy_prune.tasks.ultralytics import UltralyticsTask
+
+RATIOS = (0.2, 0.35, 0.5)
+IMAGES, BATCH = 64, 8
+EPOCHS = 8
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "ResNet-18": lambda: models.resnet18(num_classes=10),
+    "MobileNetV2": lambda: models.mobilenet_v2(num_classes=10),
+}
+
+Data = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pruned network; accuracies are shares of 1, ``seconds`` is what recovery took."""
+
+    network: str
+    pruned_by: str
+    seed: int
+    dense: float
+    pruned: float
+    recovered: float
+    seconds: float
+    kept: list[str]
+
+    @property
+    def returned(self) -> float:
+        """The share of the lost accuracy that came back."""
+        return (self.recovered - self.pruned) / (self.dense - self.pruned) if self.dense > self.pruned else 1.0
+
+
+def split_digits(seed: int) -> tuple[Data, Data]:
+    """Two thirds of the images to train on, one third to test, in an order of the seed's; (n, 3, 32, 32)."""
+    digits = load_digits()
+    images = F.interpolate(torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16, scale_factor=4)
+    images, labels = images.expand(-1, 3, -1, -1).contiguous(), torch.tensor(digits.target)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    train, test = order[:1198], order[1198:]
+    return (images[train], labels[train]), (images[test], labels[test])
+
+
+def train(model: nn.Module, data: Data) -> nn.Module:
+    """AdamW on one cycle of the learning rate; leaves the model in eval mode."""
+    images, labels = data
+    steps = EPOCHS * -(-len(labels) // 32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    model.train()
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(labels)).split(32):
+            optimizer.zero_grad()
+            F.cross_entropy(model(images[batch]), labels[batch]).backward()
+            optimizer.step()
+            schedule.step()
+    return model.eval()
+
+
+@torch.no_grad()
+def accuracy_of(model: nn.Module, data: Data) -> float:
+    """Share of right answers."""
+    images, labels = data
+    right = sum(int((model(x).argmax(1) == y).sum()) for x, y in zip(images.split(64), labels.split(64), strict=True))
+    return right / len(labels)
+
+
+def cross_entropy(model: nn.Module, batch: Data) -> torch.Tensor:
+    """The loss of a classifier."""
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def prune(dense: nn.Module, inputs: torch.Tensor, ratio: float, **settings: Any) -> tuple[nn.Module, tp.Plan]:
+    """The network without this share of every group's units, those of least L2 norm."""
+    model = copy.deepcopy(dense)
+    pruner = tp.MagnitudePruner(model, inputs, pruning_ratio=ratio, **settings)
+    pruner.step()
+    return model, pruner.DG.plan
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A dense network with its data."""
+
+    network: str
+    seed: int
+    dense: nn.Module
+    batches: Sequence[Any]
+    loss: Callable[[nn.Module, Any], torch.Tensor]
+    judge: Callable[[nn.Module], float]
+
+    def measure(self, pruned_by: str, pruned: nn.Module, plan: tp.Plan) -> Row:
+        """Recover a pruned copy and judge all three."""
+        began = time.perf_counter()
+        found = recover(self.dense, pruned, plan, self.batches, self.loss)
+        seconds = time.perf_counter() - began
+        accuracies = [self.judge(model) for model in (self.dense, pruned, found.model)]
+        kept = [step.name for step in found.steps if step.kept]
+        return Row(self.network, pruned_by, self.seed, *accuracies, seconds, kept)
+
+
+def measure_classifiers(name: str, seed: int) -> Iterator[Row]:
+    """One network, every share."""
+    torch.manual_seed(seed)
+    learned, held_out = split_digits(seed)
+    dense = train(NETWORKS[name](), learned)
+    batches = list(zip(*(part[:IMAGES].split(BATCH) for part in learned), strict=True))
+    subject = Subject(name, seed, dense, batches, cross_entropy, lambda model: accuracy_of(model, held_out))
+    for ratio in RATIOS:
+        yield subject.measure(f"{ratio:.0%} of units", *prune(dense, learned[0][:1], ratio))
+
+
+def measure_yolo(run: Path) -> Iterator[Row]:
+    """The network of a finished run."""
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    data = run / "data" / "digits" / "data.yaml"
+    task = UltralyticsTask(data=data, task=recipe["task"], model=recipe["model"], image_size=recipe["data"]["image_size"])
+    dense = task.load(run / "train" / "dense.pt")
+    batches = task.calibration_batches(IMAGES, BATCH)
+    subject = Subject("YOLOv8n", 0, dense, batches, task.loss, lambda model: task.evaluate(model).value)
+    plan = tp.Plan.load(run / "search" / "plan.json")
+    yield subject.measure("the run's plan", tp.apply_plan(dense, plan), plan)
+    for ratio in RATIOS:
+        pruned, plan = prune(dense, task.example_inputs(), ratio, output_transform=task.kept_output)
+        yield subject.measure(f"{ratio:.0%} of units", pruned, plan)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Means over seeds as a markdown table, and the mean share that came back."""
+    lines = ["| network | removed | dense | pruned | recovered | of the loss came back | s |", "|---|---|" + "--:|" * 5]
+    for network, pruned_by in dict.fromkeys((row.network, row.pruned_by) for row in rows):
+        own = [row for row in rows if (row.network, row.pruned_by) == (network, pruned_by)]
+
+        def mean(name: str, own: list[Row] = own) -> float:
+            return statistics.mean(getattr(row, name) for row in own)
+
+        figures = " | ".join(f"{mean(name):.3f}" for name in ("dense", "pruned", "recovered"))
+        lines.append(f"| {network} | {pruned_by} | {figures} | {mean('returned'):.0%} | {mean('seconds'):.0f} |")
+    return "\n".join([*lines, "", f"Mean share that came back: {statistics.mean(r.returned for r in rows):.0%}."])
+
+
+def main() -> None:
+    """Run all networks."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--run", type=Path, help="folder of a finished run of pipelines/yolov8n_digits.yaml")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/recovery.json"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    parts = [measure_classifiers(name, seed) for name in arguments.networks for seed in range(arguments.seeds)]
+    parts += [measure_yolo(arguments.run)] if arguments.run else []
+    rows: list[Row] = []
+    for row in (row for part in parts for row in part):
+        rows.append(row)
+        print(f"{row.network}, {row.pruned_by}: {row.dense:.3f}, {row.pruned:.3f}, {row.recovered:.3f}", flush=True)
+        result = {"images": IMAGES, "machine": platform.machine(), "rows": [asdict(row) for row in rows]}
+        temporary = arguments.out.with_suffix(".tmp")
+        temporary.write_text(json.dumps(result, indent=1))
+        temporary.replace(arguments.out)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
