@@ -21,9 +21,21 @@ from pathlib import Path
 RECIPE = Path(__file__).resolve().parents[1] / "pipelines" / "yolov8n_digits.yaml"
 TINY = (
     "data.train=24", "data.val=8", "data.image_size=64", "train.epochs=3", "finetune.epochs=3",
-    "search.calibration_images=0", "--speedup", "1.3",
+    "search.calibration_images=0", "recover.images=8", "--speedup", "1.3",
 )  # fmt: skip
-STAGES = ("data", "train", "baseline", "profile", "search", "prune", "finetune", "export", "benchmark", "report")
+STAGES = (
+    "data",
+    "train",
+    "baseline",
+    "profile",
+    "search",
+    "prune",
+    "recover",
+    "finetune",
+    "export",
+    "benchmark",
+    "report",
+)
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
@@ -62,7 +74,7 @@ def kill_often(folder: Path, kills: int, chance: random.Random) -> int:
 def digests(folder: Path) -> dict[str, str]:
     """What must be equal: files that hold no timing, and the report without its timings."""
     names = ["export/yolov8n_digits_pruned.onnx", "baseline/dense.onnx", "search/plan.json"]
-    names += [f"{stage}/metrics.json" for stage in ("baseline", "prune", "finetune", "export")]
+    names += [f"{stage}/metrics.json" for stage in ("baseline", "prune", "recover", "finetune", "export")]
     found = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     report = json.loads((folder / "report" / "report.json").read_text())
     for key in (
@@ -93,7 +105,7 @@ def main() -> int:
     for stage in ("profile", "search"):
         shutil.rmtree(killed / stage)
         shutil.copytree(whole / stage, killed / stage)
-    for stage in ("prune", "finetune", "export", "benchmark", "report"):
+    for stage in ("prune", "recover", "finetune", "export", "benchmark", "report"):
         shutil.rmtree(killed / stage)
     kill_often(killed, arguments.kills, random.Random(arguments.seed + 1))
     expected, found = digests(whole), digests(killed)

@@ -124,9 +124,9 @@ class Subject:
         began = time.perf_counter()
         found = recover(self.dense, pruned, plan, self.batches, self.loss)
         seconds = time.perf_counter() - began
-        accuracies = [self.judge(model) for model in (self.dense, pruned, found.model)]
+        before, plain, after = (self.judge(model) for model in (self.dense, pruned, found.model))
         kept = [step.name for step in found.steps if step.kept]
-        return Row(self.network, pruned_by, self.seed, *accuracies, seconds, kept)
+        return Row(self.network, pruned_by, self.seed, before, plain, after, seconds, kept)
 
 
 def measure_classifiers(name: str, seed: int) -> Iterator[Row]:
@@ -143,8 +143,8 @@ def measure_classifiers(name: str, seed: int) -> Iterator[Row]:
 def measure_yolo(run: Path) -> Iterator[Row]:
     """The network of a finished run."""
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    data = run / "data" / "digits" / "data.yaml"
-    task = UltralyticsTask(data=data, task=recipe["task"], model=recipe["model"], image_size=recipe["data"]["image_size"])
+    data, size = run / "data" / "digits" / "data.yaml", recipe["data"]["image_size"]
+    task = UltralyticsTask(data=data, task=recipe["task"], model=recipe["model"], image_size=size)
     dense = task.load(run / "train" / "dense.pt")
     batches = task.calibration_batches(IMAGES, BATCH)
     subject = Subject("YOLOv8n", 0, dense, batches, task.loss, lambda model: task.evaluate(model).value)

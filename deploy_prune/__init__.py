@@ -25,6 +25,7 @@ _HOMES = {
     "deploy_prune.pruner.plan": "Plan",
     "deploy_prune.pruner.surgery": "apply_plan",
     "deploy_prune.pruner.verify": "verify",
+    "deploy_prune.recovery.recover": "recover Recovered",
     "deploy_prune.pipeline.budget": "prune_to_latency",
     "deploy_prune.pipeline.limits": "LatencyLimit Limits",
     "deploy_prune.pipeline.sweep": "prune_to_latencies",

@@ -18,6 +18,7 @@ ALLOWED = {
     "graph": {"errors"},
     "importance": {"errors", "graph"},
     "pruner": {"errors", "graph", "importance"},
+    "recovery": {"errors", "graph", "importance", "pruner"},
     "latency": {"errors"},
     "search": {"errors", "graph", "importance", "pruner", "latency", "count"},
     "count": {"errors", "graph"},
@@ -31,7 +32,7 @@ ALLOWED = {
     "report": {"errors"},
     "store": {"errors"},
 }
-CORE = {"errors", "graph", "importance", "pruner", "latency", "search", "count"}  # utils may print
+CORE = {"errors", "graph", "importance", "pruner", "recovery", "latency", "search", "count"}  # utils may print
 EVERYTHING = {*ALLOWED, "pipeline", ""}
 ALLOWED |= {"pipeline": EVERYTHING, "cli": EVERYTHING, "__main__": {"cli"}, "": EVERYTHING}
 

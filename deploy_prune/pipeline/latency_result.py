@@ -14,6 +14,7 @@ from deploy_prune.pipeline.closed_loop import Round
 from deploy_prune.pipeline.limits import SizeKept
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.verify import Verification
+from deploy_prune.recovery import Recovered
 from deploy_prune.report.front import PhaseTime
 from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.timing import Timing
@@ -24,7 +25,8 @@ class LatencyResult:
     """A pruned model that meets a latency budget, and how it was found.
 
     Attributes:
-        model: the pruned module, not yet finetuned; the dense one is untouched.
+        model: the pruned module, recovered without training where there is calibration data, not yet finetuned; the
+            dense one is untouched.
         plan: what was removed.
         best: the round whose plan this is, with its predicted and measured seconds and its loss.
         rounds: every plan that was measured, in order, with the bound that the solver proved for any widths.
@@ -35,7 +37,8 @@ class LatencyResult:
         dense_count, pruned_count: MACs and parameters.
         full_widths: units per free group in the dense model.
         frozen: what could not be removed, and why.
-        verification: errors of the oracle.
+        verification: errors of the oracle, before recovery.
+        recovered: what recovery tried and what that brought; None without calibration data of at least two samples.
         note: why the plan does not lie closer to the budget, empty where it is close.
         spent: seconds per phase, those shared with other budgets left out.
     """
@@ -54,6 +57,7 @@ class LatencyResult:
     also: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
     sizes: tuple[SizeKept, ...] = ()
     note: str = ""
+    recovered: Recovered | None = None
     spent: tuple[PhaseTime, ...] = ()
 
     @property

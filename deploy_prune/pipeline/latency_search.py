@@ -24,10 +24,20 @@ from deploy_prune.pipeline.device_step import find_step
 from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_result import LatencyResult
 from deploy_prune.pipeline.limits import LatencyLimit, Limits, size_limits, sizes_kept
-from deploy_prune.pipeline.phases import ANALYSIS, MEASURING, PRICING, PROFILING, VERIFYING, WRITING, PhaseClock
+from deploy_prune.pipeline.phases import (
+    ANALYSIS,
+    MEASURING,
+    PRICING,
+    PROFILING,
+    RECOVERING,
+    VERIFYING,
+    WRITING,
+    PhaseClock,
+)
 from deploy_prune.pipeline.profiling import profile_variants
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import verify
+from deploy_prune.recovery.calibrated import recover_on
 from deploy_prune.runtime.measure import compare, measure
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.search.loss import importance_menu
@@ -157,6 +167,9 @@ class LatencySearch:
                 subject.model, pruned, plan, subject.example_inputs, output_transform=subject.output_transform
             )
             counts = [count(model, subject.example_inputs) for model in (subject.model, pruned)]
+        with loop.clock.phase(RECOVERING):
+            recovered = recover_on(subject.model, pruned, plan, subject.calibration)
+        pruned = pruned if recovered is None else recovered.model
         with loop.clock.phase(WRITING):
             onnx = subject.export(pruned, self.onnx_file(budget))
         with loop.clock.phase(MEASURING):
@@ -176,6 +189,7 @@ class LatencySearch:
             full_widths=loop.prunable.full_widths,
             frozen=loop.prunable.graph.frozen,
             verification=verification,
+            recovered=recovered,
             spent=loop.clock.take(),
         )
 

@@ -19,6 +19,7 @@ from deploy_prune.pipeline.handover import (
     PARITY,
     PLAN,
     PRUNED_MODEL,
+    RECOVERED_MODEL,
     write_records,
 )
 from deploy_prune.pipeline.runner import StageContext
@@ -47,7 +48,7 @@ def write_data(settings: RunSettings, context: StageContext) -> str:
     """Write the embedded images, or look whether the user's own can be read."""
     data = settings.recipe.data
     if data.name is None:
-        open_task(settings, context).calibration_inputs(1)
+        open_task(settings, context).calibration_inputs(max(1, settings.recipe.recovery_images))
         return f"your own data set {data.path}"
     from deploy_prune.datasets.write import write_digits
 
@@ -79,7 +80,7 @@ def write_baseline(settings: RunSettings, context: StageContext) -> str:
     task = open_task(settings, context)
     model = task.load(context.output_file(DENSE_MODEL))
     onnx = task.export_onnx(model, context.out / DENSE_ONNX.name)
-    steps = [_judge(task, model, "baseline"), _judge(task, onnx, "baseline")]
+    steps = [judge(task, model, "baseline"), judge(task, onnx, "baseline")]
     write_records(context.out / METRICS, steps)
     timing = measure(onnx, settings.profile)
     write_json(context.out / DENSE_TIMING.name, timing.to_dict())
@@ -93,7 +94,7 @@ def write_pruned(settings: RunSettings, context: StageContext) -> str:
     pruned, inputs = apply_plan(dense, plan), task.example_inputs()
     verification = verify(dense, pruned, plan, inputs, output_transform=task.kept_output)
     task.save(pruned, context.out / PRUNED_MODEL.name)
-    step = _judge(task, pruned, "prune")
+    step = judge(task, pruned, "prune")
     write_records(context.out / METRICS, [step])
     before, after = count(dense, inputs), count(pruned, inputs)
     fewer = f"{ratio(before.macs / after.macs)} fewer MACs"
@@ -104,12 +105,12 @@ def write_pruned(settings: RunSettings, context: StageContext) -> str:
 def write_finetuned(settings: RunSettings, context: StageContext) -> str:
     """Retrain the pruned model as it is; no channel comes back."""
     task, finetune = open_task(settings, context), settings.recipe.finetune
-    model = task.load(context.output_file(PRUNED_MODEL))
+    model = task.load(context.output_file(RECOVERED_MODEL))
     teacher = task.load(context.output_file(DENSE_MODEL)) if finetune.distil else None
     if finetune.epochs:
         model = task.finetune(model, context.work, epochs=finetune.epochs, teacher=teacher, progress=context.progress)
     task.save(model, context.out / FINETUNED_MODEL.name)
-    step = _judge(task, model, "finetune")
+    step = judge(task, model, "finetune")
     write_records(context.out / METRICS, [step])
     return f"{task.metric_name} {step.value:.3f} after {finetune.epochs} epochs"
 
@@ -123,13 +124,14 @@ def write_export(settings: RunSettings, context: StageContext) -> str:
     onnx = task.export_onnx(model, context.out / pruned_onnx(settings).name, metadata=about)
     parity = check_parity(model, onnx, task.calibration_inputs(recipe.export.parity_images))
     write_json(context.out / PARITY.name, dataclasses.asdict(parity))
-    step = _judge(task, onnx, "export")
+    step = judge(task, onnx, "export")
     write_records(context.out / METRICS, [step])
     digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
     onnx.with_suffix(".onnx.sha256").write_text(f"{digest}  {onnx.name}\n", encoding="ascii")
     return f"{onnx.name}, {task.metric_name} {step.value:.3f}, off PyTorch by {parity.max_abs:.1e} at most"
 
 
-def _judge(task: Task, model: nn.Module | Path, stage: str) -> MetricStep:
+def judge(task: Task, model: nn.Module | Path, stage: str) -> MetricStep:
+    """Evaluate a model that a stage made."""
     metric = task.evaluate(model)
     return MetricStep(stage, "onnx" if isinstance(model, Path) else "pytorch", metric.name, metric.value)

@@ -20,6 +20,7 @@ from deploy_prune.pipeline.handover import (
     OTHER_COMPARISONS,
     PARITY,
     PLAN,
+    RECOVERY,
     REPORT,
     ROUNDS,
     SIZES,
@@ -48,6 +49,7 @@ from deploy_prune.report.result import (
     MetricValue,
     ParityCheck,
     ProfileName,
+    RecoveryStep,
     Result,
     Round,
     Subject,
@@ -73,7 +75,7 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
     comparison = Comparison.from_dict(_read(context.output_file(COMPARISON)))
     steps = [
         step
-        for stage in ("baseline", "prune", "finetune", "export")
+        for stage in ("baseline", "prune", "recover", "finetune", "export")
         for step in read_records(context.output(stage) / METRICS, MetricStep)
     ]
     dense, pruned = _subjects(settings, context, comparison, steps)
@@ -108,6 +110,7 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
         account=account,
         advice=advise(budget.latency_ms, explanation, account.floor),
         alternatives=read_records(context.output_file(ALTERNATIVES), Alternative),
+        recovery=read_records(context.output_file(RECOVERY), RecoveryStep),
     )
 
 

@@ -11,6 +11,7 @@ from deploy_prune.report.front import PhaseTime
 
 ANALYSIS, PROFILING, PRICING = "analysis", "profiling", "pricing"
 SOLVING, MEASURING, VERIFYING, WRITING = "solving", "measuring", "verifying", "writing"
+RECOVERING = "recovering"
 
 
 @dataclass(eq=False)

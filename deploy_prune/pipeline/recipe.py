@@ -11,6 +11,9 @@ import yaml
 from deploy_prune.errors import InputError
 from deploy_prune.mistakes import describe_mistakes
 
+RECOVERY_IMAGES = 64
+"""Training images for recovery where a recipe names no number: see docs/recovery.md."""
+
 
 class _Section(pydantic.BaseModel):
     """Settings that cannot change after reading, take no unknown key, and turn no text into a number."""
@@ -113,6 +116,16 @@ class SearchRecipe(_Section):
     remove_branches: bool = False
 
 
+class RecoverRecipe(_Section):
+    """Recovery without training, right after pruning, on some training images; a quarter of them judge it.
+
+    Without a number it gets 64 of them, or all of the embedded ones where these are fewer.
+    """
+
+    enabled: bool = True
+    images: int | None = pydantic.Field(default=None, ge=8)
+
+
 class FinetuneRecipe(TrainRecipe):
     """Training of the pruned model; ``distil`` takes the dense model as teacher."""
 
@@ -138,10 +151,28 @@ class Recipe(_Section):
     profile: str = "cpu-onnxruntime"  # name or path of a hardware profile
     importance: Literal["l1", "l2", "taylor", "fisher", "hessian"] = "l2"  # by which units rank within their group
     search: SearchRecipe = SearchRecipe()
+    recover: RecoverRecipe = RecoverRecipe()
     finetune: FinetuneRecipe = FinetuneRecipe()
     export: ExportRecipe = ExportRecipe()
     alternatives: bool = False  # whether other answers than pruning are measured at the same budget
     seed: int = 0
+
+    @property
+    def recovery_images(self) -> int:
+        """Training images that recovery gets; 0 where it is switched off."""
+        if not self.recover.enabled:
+            return 0
+        written = self.data.train if self.data.name else RECOVERY_IMAGES
+        return self.recover.images or min(RECOVERY_IMAGES, written)
+
+    @pydantic.model_validator(mode="after")
+    def _images_for_recovery(self) -> "Recipe":
+        if self.data.name and self.recovery_images > self.data.train:
+            raise ValueError(
+                f"recover.images is {self.recovery_images} and data.train {self.data.train}; recovery cannot have more "
+                "images than there are"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _data_for_gradients(self) -> "Recipe":

@@ -17,6 +17,7 @@ from deploy_prune.pipeline.modelling import (
 )
 from deploy_prune.pipeline.outcome import write_report
 from deploy_prune.pipeline.recipe import write_recipe
+from deploy_prune.pipeline.recovering import write_recovered
 from deploy_prune.pipeline.runner import Stage, run_stages
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pipeline.store import RunStore
@@ -30,7 +31,8 @@ _STAGES = {
     "profile": (write_profile, ("device", "others", "search"), ("data", "train", "baseline")),
     "search": (write_plan, ("device", "others", "search", "budget"), ("data", "train", "baseline", "profile")),
     "prune": (write_pruned, (), ("data", "train", "search")),
-    "finetune": (write_finetuned, ("finetune",), ("data", "train", "prune")),
+    "recover": (write_recovered, ("recover",), ("data", "train", "search", "prune")),
+    "finetune": (write_finetuned, ("finetune",), ("data", "train", "recover")),
     "export": (write_export, ("device", "export"), ("data", "search", "finetune")),
     "benchmark": (write_benchmark, ("device", "others"), ("data", "train", "baseline", "finetune", "export")),
     "alternatives": (
@@ -41,7 +43,7 @@ _STAGES = {
     "report": (
         write_report,
         ("model", "device", "others", "budget", "export"),
-        ("baseline", "search", "prune", "finetune", "export", "benchmark", "alternatives"),
+        ("baseline", "search", "prune", "recover", "finetune", "export", "benchmark", "alternatives"),
     ),
 }
 

@@ -26,6 +26,7 @@ def write_page(result: Result) -> str:
         table(("after", "of", "metric", "value"), _metric_rows(result)),
         f"The pruned ONNX file and the PyTorch module differ by at most {result.parity.max_abs:.2g} "
         f"(mean {result.parity.mean_abs:.2g}) in any output on {result.parity.images} real images.",
+        *_recovery(result),
         "## What could not be pruned",
         table(("channels", "reason"), [(frozen.name, frozen.reason) for frozen in result.frozen]),
         "## Conditions",
@@ -60,6 +61,27 @@ def _round_rows(result: Result) -> list[tuple[str, ...]]:
 def _metric_rows(result: Result) -> list[tuple[str, str, str, str]]:
     forms = {"pytorch": "PyTorch module", "onnx": "ONNX file"}
     return [(step.stage, forms[step.form], step.name, f"{step.value:.4f}") for step in result.metric_steps]
+
+
+def _recovery(result: Result) -> list[str]:
+    if not result.recovery:
+        return []
+    rows = [
+        (
+            step.name,
+            f"{step.before:.4g}",
+            f"{step.after:.4g}",
+            f"{step.layers_fitted} of {step.layers_tried}" if step.layers_tried else "",
+            "yes" if step.kept else "no",
+        )
+        for step in result.recovery
+    ]
+    return [
+        "## What came back without training",
+        "Between pruning and finetuning, in order. Each change is kept only if the loss on training images that it was "
+        "not fitted on falls; docs/recovery.md explains them.",
+        table(("change", "loss before", "loss after", "layers changed", "kept"), rows),
+    ]
 
 
 def shown(condition: object) -> str:

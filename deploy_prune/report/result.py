@@ -162,6 +162,22 @@ class MetricStep:
 
 
 @dataclasses.dataclass(frozen=True)
+class RecoveryStep:
+    """An attempt to win back accuracy without training: the loss on held-out training images before and after.
+
+    ``kept`` says whether the change was made; ``layers_fitted`` of ``layers_tried`` layers were changed by it, 0 of 0
+    where it is no matter of layers.
+    """
+
+    name: str
+    before: float
+    after: float
+    kept: bool
+    layers_fitted: int
+    layers_tried: int
+
+
+@dataclasses.dataclass(frozen=True)
 class ParityCheck:
     """Difference between the outputs of the pruned PyTorch module and its ONNX file on real images."""
 
@@ -177,7 +193,8 @@ class Result:
     ``speed_efficiency`` is ``speedup.value / mac_reduction``: the share of the saved arithmetic that became
     saved time. ``metric_loss`` is the dense ONNX file's metric minus the pruned one's. ``disturbances`` says
     what else the machine did during the final comparison. ``explanation``, ``account`` and ``advice`` say why the
-    model is as fast as it is, ``alternatives`` what else was measured at this budget, where that was asked for.
+    model is as fast as it is, ``alternatives`` what else was measured at this budget, where that was asked for,
+    ``recovery`` what was tried between pruning and finetuning.
     """
 
     schema: Literal[1]
@@ -205,6 +222,7 @@ class Result:
     account: Account
     advice: tuple[Advice, ...]
     alternatives: tuple[Alternative, ...]
+    recovery: tuple[RecoveryStep, ...] = ()
 
     @property
     def all_kept(self) -> bool:

@@ -119,6 +119,11 @@ def test_own_data_needs_a_path_alone(tmp_path):
             "importance fisher needs gradients: set search.calibration_images above 0",
         ),
         (
+            {"recover": {"images": 16}},
+            "recover.images is 16 and data.train 4; recovery cannot have more images than there are",
+        ),
+        ({"recover": {"images": 2}}, "recover.images: expected greater than or equal to 8, got 2"),
+        (
             {"name": "../elsewhere"},
             "name: expected letters, digits, '.', '_' or '-', beginning with a letter or digit, got '../elsewhere'",
         ),

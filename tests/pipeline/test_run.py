@@ -21,6 +21,7 @@ PROFILE = {
 TINY = {
     "data": {"name": "digits", "train": 16, "val": 4, "image_size": 32},
     "train": {"epochs": 1},
+    "recover": {"images": 8},
     "finetune": {"epochs": 1, "distil": True},
     "search": {"calibration_images": 0},
     "export": {"parity_images": 2},
@@ -68,10 +69,12 @@ def test_the_report_is_whole_and_its_artifacts_are_there(finished):
     assert all(one.loss_bound <= one.loss for one in result.rounds)
     assert result.mac_reduction > 1 and result.pruned.params < result.dense.params
     assert result.rounds and result.frozen and result.layers
+    assert {step.name for step in result.recovery} >= {"batch norm statistics", "least squares", "biases"}
+    assert all(step.kept == (step.after < step.before) for step in result.recovery)
     assert any(width.kept < width.dense for width in result.widths)
     assert [(step.stage, step.form) for step in result.metric_steps] == [
-        ("baseline", "pytorch"), ("baseline", "onnx"), ("prune", "pytorch"), ("finetune", "pytorch"),
-        ("export", "onnx"),
+        ("baseline", "pytorch"), ("baseline", "onnx"), ("prune", "pytorch"), ("recover", "pytorch"),
+        ("finetune", "pytorch"), ("export", "onnx"),
     ]  # fmt: skip
     for artifact in result.artifacts:
         assert (folder / "run" / artifact.path).is_file()

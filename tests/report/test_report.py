@@ -25,6 +25,7 @@ from deploy_prune.report.result import (
     MetricValue,
     ParityCheck,
     ProfileName,
+    RecoveryStep,
     Result,
     Round,
     Speedup,
@@ -64,6 +65,10 @@ RESULT = Result(
     account=ACCOUNT,
     advice=advise(5.0, EXPLANATION, FLOOR),
     alternatives=(Alternative("dense, INT8 static", "int8", 4.0, 2.5, 2.4, 2.6, True, 0.6, "64 of 90 nodes in INT8"),),
+    recovery=(
+        RecoveryStep("batch norm statistics", 3.0, 3.5, False, 0, 0),
+        RecoveryStep("least squares", 3.0, 2.25, True, 7, 9),
+    ),
 )  # fmt: skip
 
 LATENCY = {"median", "p90", "p99", "iqr", "n"}
@@ -173,6 +178,13 @@ def test_the_page_shows_every_picture_round_reason_and_file():
         "ab" * 32,
     ):
         assert text in page
+
+
+def test_the_page_says_what_came_back_without_training():
+    page = write_page(RESULT)
+    assert "| batch norm statistics | 3 | 3.5 |  | no |" in page
+    assert "| least squares | 3 | 2.25 | 7 of 9 | yes |" in page
+    assert "without training" not in write_page(dataclasses.replace(RESULT, recovery=()))
 
 
 def test_the_page_says_why_and_what_else():
