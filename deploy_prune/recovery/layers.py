@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from deploy_prune.errors import PlanError
 from deploy_prune.pruner.plan import Plan
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Linear)
@@ -45,7 +46,12 @@ class LayerError:
 
 
 def find_layers(dense: nn.Module, pruned: nn.Module, plan: Plan) -> dict[str, Layer]:
-    """The layers of a pruned model whose weights are theirs alone and stand for those of the same name in the dense."""
+    """The layers of a pruned model whose weights are theirs alone and stand for those of the same name in the dense.
+
+    Raises:
+        PlanError: the plan does not lead from the one model to the other.
+    """
+    _check_sizes(dense, pruned, plan)
     cuts: dict[str, dict[int, tuple[int, ...]]] = defaultdict(dict)
     for cut in plan.cuts:
         cuts[cut.parameter][cut.axis] = cut.kept
@@ -63,6 +69,26 @@ def find_layers(dense: nn.Module, pruned: nn.Module, plan: Plan) -> dict[str, La
         regrouped = getattr(original, "groups", 1) != getattr(module, "groups", 1)
         found[name] = Layer(name, own.get(0), 1 in own or regrouped)
     return found
+
+
+def _check_sizes(dense: nn.Module, pruned: nn.Module, plan: Plan) -> None:
+    """Every axis that the plan cuts has its size before in the one model and its size after in the other."""
+    tensors = [
+        dict((*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)))
+        for model in (dense, pruned)
+    ]
+    for cut in plan.cuts:
+        if any(cut.parameter not in own or own[cut.parameter].ndim <= cut.axis for own in tensors):
+            raise PlanError(f"the plan cuts axis {cut.axis} of {cut.parameter}, which is not in both models; {_GIVE}")
+        found = tuple(own[cut.parameter].shape[cut.axis] for own in tensors)
+        if found != (cut.size, len(cut.kept)):
+            raise PlanError(
+                f"the plan cuts axis {cut.axis} of {cut.parameter} from {cut.size} to {len(cut.kept)}, and the models "
+                f"have {found[0]} and {found[1]}; {_GIVE}"
+            )
+
+
+_GIVE = "give the dense model, and what this plan made of it"
 
 
 def output_rows(module: Any, output: torch.Tensor) -> torch.Tensor:

@@ -103,6 +103,7 @@ def recover(
         tick: is told of progress.
 
     Raises:
+        PlanError: the plan does not lead from ``dense`` to ``pruned``.
         InputError: fewer than two batches, or a score of the dense or the pruned model that is no number.
     """
     data = _Data.of(batches, loss, output_transform, tick)

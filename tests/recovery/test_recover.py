@@ -8,7 +8,7 @@ from recovery.parts import noise
 from torch import nn
 from zoo.topologies import build
 
-from deploy_prune.errors import InputError
+from deploy_prune.errors import InputError, PlanError
 from deploy_prune.importance import MagnitudeImportance
 from deploy_prune.pruner.pruners import MagnitudePruner
 from deploy_prune.recovery import recover
@@ -99,6 +99,16 @@ def test_progress_is_told_layer_by_layer():
     seen = []
     recover(dense, pruned, plan, noise(16, 3, 16, 16), tick=lambda *told: seen.append(told))
     assert seen == [("least squares", done, 3) for done in (1, 2, 3)] + [("biases", done, 4) for done in (1, 2, 3, 4)]
+
+
+def test_a_plan_of_other_models_is_refused():
+    dense, pruned, plan = pruned_topology("Residual")
+    images = noise(16, 3, 16, 16)
+    with pytest.raises(PlanError, match=r"from 16 to 9, and the models have 16 and 16; give the dense model, and"):
+        recover(dense, dense, plan, images)
+    other, narrow, _ = pruned_topology("Concat")
+    with pytest.raises(PlanError, match="is not in both models; give the dense model, and what this plan made of it"):
+        recover(other, narrow, plan, images)
 
 
 @pytest.mark.parametrize("data", [noise(1, 3, 16, 16), [noise(4, 3, 16, 16)]])
