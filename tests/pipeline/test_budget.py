@@ -46,13 +46,15 @@ def store(tmp_path_factory):
 def test_a_speed_up_is_reached_and_proved(store):
     model = network()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    result = deploy_prune.prune_to_latency(model, INPUTS, profile=QUICK, speedup=1.6, calibration=INPUTS, store=store)
+    images = torch.rand(8, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    result = deploy_prune.prune_to_latency(model, INPUTS, profile=QUICK, speedup=1.6, calibration=images, store=store)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert result.model(INPUTS).shape == (1, 10)
     assert sum(width < 64 for width in result.plan.widths.values()) >= 1
     assert all(width % 16 == 0 for width in result.plan.widths.values())
     assert result.pruned_count.macs < result.dense_count.macs and result.pruned_count.params < result.dense_count.params
     assert result.verification.eval_error < 1e-6
+    assert result.recovered.model is result.model and result.recovered.recovered <= result.recovered.pruned
     assert isinstance(result.dense, Timing) and isinstance(result.pruned, Timing)
     chosen = [r for r in result.rounds if r.widths == {n: result.plan.widths[n] for n in r.widths}]
     assert chosen and chosen[0].share <= 1 and all(r.predicted_s > 0 for r in result.rounds)
