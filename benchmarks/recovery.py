@@ -4,7 +4,7 @@ ResNet-18 and MobileNetV2 (torchvision) are trained on scikit-learn's digits, en
 removes a share of every group's units. Recovery sees 64 of the training images; accuracy is taken on a third of the
 images that nothing else has seen. A finished run of ``pipelines/yolov8n_digits.yaml`` adds its YOLOv8n, judged by
 mAP50-95 on the run's validation images: pruned by the same shares, and by the run's own plan. The last column is the
-share of the lost accuracy that came back. Figures go to JSON after each network.
+share of the lost accuracy that came back. Figures go to JSON after each row; rows that are there are not measured again.
 
     python benchmarks/recovery.py [--seeds 2] [--run runs/yolov8n_digits] [--out benchmarks/results/recovery.json]
 """
@@ -31,7 +31,8 @@ import deploy_prune as tp
 from deploy_prune.recovery import recover
 from deploy_prune.tasks.ultralytics import UltralyticsTask
 
-RATIOS = (0.2, 0.35, 0.5)
+SHARES = {f"{ratio:.0%} of units": ratio for ratio in (0.2, 0.35, 0.5)}
+OWN_PLAN = "the run's plan"
 IMAGES, BATCH = 64, 8
 EPOCHS = 8
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -40,6 +41,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 Data = tuple[torch.Tensor, torch.Tensor]
+Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Row:
     recovered: float
     seconds: float
     kept: list[str]
+
+    @property
+    def key(self) -> Key:
+        """What the row is of."""
+        return (self.network, self.pruned_by, self.seed)
 
     @property
     def returned(self) -> float:
@@ -129,18 +136,21 @@ class Subject:
         return Row(self.network, pruned_by, self.seed, before, plain, after, seconds, kept)
 
 
-def measure_classifiers(name: str, seed: int) -> Iterator[Row]:
+def measure_classifiers(name: str, seed: int, done: set[Key]) -> Iterator[Row]:
     """One network, every share."""
+    wanted = {by: ratio for by, ratio in SHARES.items() if (name, by, seed) not in done}
+    if not wanted:
+        return
     torch.manual_seed(seed)
     learned, held_out = split_digits(seed)
     dense = train(NETWORKS[name](), learned)
     batches = list(zip(*(part[:IMAGES].split(BATCH) for part in learned), strict=True))
     subject = Subject(name, seed, dense, batches, cross_entropy, lambda model: accuracy_of(model, held_out))
-    for ratio in RATIOS:
-        yield subject.measure(f"{ratio:.0%} of units", *prune(dense, learned[0][:1], ratio))
+    for by, ratio in wanted.items():
+        yield subject.measure(by, *prune(dense, learned[0][:1], ratio))
 
 
-def measure_yolo(run: Path) -> Iterator[Row]:
+def measure_yolo(run: Path, done: set[Key]) -> Iterator[Row]:
     """The network of a finished run."""
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     data, size = run / "data" / "digits" / "data.yaml", recipe["data"]["image_size"]
@@ -149,10 +159,12 @@ def measure_yolo(run: Path) -> Iterator[Row]:
     batches = task.calibration_batches(IMAGES, BATCH)
     subject = Subject("YOLOv8n", 0, dense, batches, task.loss, lambda model: task.evaluate(model).value)
     plan = tp.Plan.load(run / "search" / "plan.json")
-    yield subject.measure("the run's plan", tp.apply_plan(dense, plan), plan)
-    for ratio in RATIOS:
-        pruned, plan = prune(dense, task.example_inputs(), ratio, output_transform=task.kept_output)
-        yield subject.measure(f"{ratio:.0%} of units", pruned, plan)
+    if ("YOLOv8n", OWN_PLAN, 0) not in done:
+        yield subject.measure(OWN_PLAN, tp.apply_plan(dense, plan), plan)
+    for by, ratio in SHARES.items():
+        if ("YOLOv8n", by, 0) not in done:
+            pruned, plan = prune(dense, task.example_inputs(), ratio, output_transform=task.kept_output)
+            yield subject.measure(by, pruned, plan)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -178,13 +190,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/recovery.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    parts = [measure_classifiers(name, seed) for name in arguments.networks for seed in range(arguments.seeds)]
-    parts += [measure_yolo(arguments.run)] if arguments.run else []
-    rows: list[Row] = []
+    rows = [Row(**row) for row in json.loads(arguments.out.read_text())["rows"]] if arguments.out.exists() else []
+    done = {row.key for row in rows}
+    parts = [measure_classifiers(name, seed, done) for name in arguments.networks for seed in range(arguments.seeds)]
+    parts += [measure_yolo(arguments.run, done)] if arguments.run else []
     for row in (row for part in parts for row in part):
         rows.append(row)
         print(f"{row.network}, {row.pruned_by}: {row.dense:.3f}, {row.pruned:.3f}, {row.recovered:.3f}", flush=True)
-        result = {"images": IMAGES, "machine": platform.machine(), "rows": [asdict(row) for row in rows]}
+        result = {
+            "images": IMAGES,
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "rows": [asdict(row) for row in rows],
+        }
         temporary = arguments.out.with_suffix(".tmp")
         temporary.write_text(json.dumps(result, indent=1))
         temporary.replace(arguments.out)
