@@ -4,7 +4,8 @@ ResNet-18 and MobileNetV2 (torchvision) are trained on scikit-learn's digits, en
 removes a share of every group's units. Recovery sees 64 of the training images; accuracy is taken on a third of the
 images that nothing else has seen. A finished run of ``pipelines/yolov8n_digits.yaml`` adds its YOLOv8n, judged by
 mAP50-95 on the run's validation images: pruned by the same shares, and by the run's own plan. The last column is the
-share of the lost accuracy that came back. Figures go to JSON after each row; rows that are there are not measured again.
+share of the lost accuracy that came back. Figures go to JSON after each row, and rows that are there already are not
+measured again.
 
     python benchmarks/recovery.py [--seeds 2] [--run runs/yolov8n_digits] [--out benchmarks/results/recovery.json]
 """
