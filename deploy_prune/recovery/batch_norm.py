@@ -26,7 +26,7 @@ def estimate_statistics(model: nn.Module, batches: Sequence[Any], run: Run) -> i
     norms: list[Any] = [module for module in model.modules() if norm_kind(module)]
     taken = {norm: _Statistics() for norm in norms}
     kept = {norm: (norm.training, norm.momentum) for norm in norms}
-    hooks = [norm.register_forward_pre_hook(partial(_take, taken[norm])) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(partial(_take, taken[norm]), with_kwargs=True) for norm in norms]
     try:
         for norm in norms:
             norm.momentum = 0.0  # torch leaves the running statistics as they are
@@ -64,7 +64,7 @@ class _Statistics:
         return mean, (self.squares - self.count * mean.square()).clamp_min(0) / (self.count - 1)
 
 
-def _take(statistics: _Statistics, norm: Any, args: tuple[Any, ...]) -> None:
-    x = args[0]
+def _take(statistics: _Statistics, norm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    x = (*args, *kwargs.values())[0]
     statistics.add(x)
     norm.training = x.numel() > x.shape[1]

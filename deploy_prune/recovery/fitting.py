@@ -160,6 +160,7 @@ class Fitting:
             def take(
                 module: nn.Module,
                 args: tuple[Any, ...],
+                kwargs: dict[str, Any],
                 output: torch.Tensor,
                 left: list[Sample] = left,
                 number: int = number,
@@ -167,12 +168,12 @@ class Fitting:
                 sample = left[0]
                 if len(output_rows(module, output)) != sample.total:
                     raise _ReachedError
-                add(number, sample, args[0], output)
+                add(number, sample, (*args, *kwargs.values())[0], output)
                 del left[0]
                 if not left:
                     raise _ReachedError
 
-            hook = module.register_forward_hook(take)
+            hook = module.register_forward_hook(take, with_kwargs=True)
             try:
                 if left:
                     self.run(model, batch)

@@ -116,7 +116,7 @@ def test_a_layer_that_runs_twice_is_fitted_on_both_calls():
             self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
 
         def forward(self, x):
-            return self.b(self.a(x)) + self.b(self.a(x.flip(0)) * 0.5)
+            return self.b(self.a(x)) + self.b(input=self.a(x.flip(0)) * 0.5)
 
     torch.manual_seed(0)
     dense = Twice().eval()
