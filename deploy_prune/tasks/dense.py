@@ -57,7 +57,7 @@ class DenseTask(TorchTask):
     def __post_init__(self) -> None:
         if self.image_size < STEP or self.image_size % STEP:
             raise InputError(f"image_size is {self.image_size}; it has to be a multiple of {STEP}, such as 160 or 320")
-        known = [PREFIX + name for family in self.families for name in family]
+        known = dict.fromkeys(PREFIX + name for family in self.families for name in family)  # each once, in order
         if self.model not in known:
             near = difflib.get_close_matches(self.model, known, n=1)
             meant = f"did you mean {near[0]}? " if near else ""
