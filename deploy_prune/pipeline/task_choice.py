@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,12 @@ def _make_dense(recipe: Recipe, data: Path) -> Task:
 
     training, augmentation = _changed("train", recipe.train, TRAINING, AUGMENTATION)
     (finetuning,) = _changed("finetune", recipe.finetune, FINETUNING)  # on pictures changed as for the dense network
-    kind = {"semantic": SemanticTask, "detect": DetectionTask, "segment": InstanceTask}[recipe.task]
-    return kind(
+    kinds: dict[str, Callable[..., Task]] = {
+        "semantic": SemanticTask,
+        "detect": DetectionTask,
+        "segment": InstanceTask,
+    }
+    return kinds[recipe.task](
         data=data,
         model=recipe.model,
         weights=recipe.weights,
