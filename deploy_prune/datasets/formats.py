@@ -13,6 +13,7 @@ from deploy_prune.datasets.polygon import outline
 from deploy_prune.datasets.scene import (
     EASY,
     HARD,
+    LARGE,
     MEDIUM,
     Background,
     Difficulty,
@@ -108,6 +109,7 @@ FORMATS = {
     "detect": Format(write_detect, entry="data.yaml"),
     "segment": Format(write_segment, entry="data.yaml"),
     "classify": Format(write_classify, fewest=len(CLASSES)),
+    "classify-large": Format(partial(write_classify, difficulty=LARGE), fewest=len(CLASSES)),
     "classify-medium": Format(partial(write_classify, difficulty=MEDIUM), fewest=len(CLASSES)),
     "classify-hard": Format(partial(write_classify, difficulty=HARD), fewest=len(CLASSES)),
     "semantic": Format(write_semantic),

@@ -28,9 +28,10 @@ def make_task(recipe: Recipe, written: Path) -> Task:
 
 def embedded_format(recipe: Recipe) -> str:
     """The format in which the embedded images are written for the recipe's task."""
-    task = "classify" if recipe.library == "own" else recipe.task
-    hard = task == "classify" and recipe.data.difficulty != "easy"
-    return f"{task}-{recipe.data.difficulty}" if hard else task
+    task, difficulty = "classify" if recipe.library == "own" else recipe.task, recipe.data.difficulty
+    if task != "classify":
+        return task
+    return {"plain": "digits", "easy": "classify"}.get(difficulty, f"classify-{difficulty}")
 
 
 def distils(recipe: Recipe) -> bool:
