@@ -109,13 +109,16 @@ FORMATS = {
     "detect": Format(write_detect, entry="data.yaml"),
     "segment": Format(write_segment, entry="data.yaml"),
     "classify": Format(write_classify, fewest=len(CLASSES)),
-    "classify-large": Format(partial(write_classify, difficulty=LARGE), fewest=len(CLASSES)),
-    "classify-medium": Format(partial(write_classify, difficulty=MEDIUM), fewest=len(CLASSES)),
-    "classify-hard": Format(partial(write_classify, difficulty=HARD), fewest=len(CLASSES)),
     "semantic": Format(write_semantic),
     "digits": Format(write_plain, smallest_size=8, fewest=len(CLASSES), once=True),
 }
 TASKS = tuple(FORMATS)
+# The same digits, harder or easier to read.
+_DIFFICULTIES = {"large": LARGE, "medium": MEDIUM, "hard": HARD}
+FORMATS |= {
+    f"classify-{name}": Format(partial(write_classify, difficulty=one), fewest=len(CLASSES))
+    for name, one in _DIFFICULTIES.items()
+}
 
 
 def write_data_yaml(path: Path) -> None:

@@ -131,10 +131,10 @@ class SearchRecipe(_Section):
 
 
 class FinetuneRecipe(TrainRecipe):
-    """Training of the pruned model; ``distil`` takes the dense model as teacher, None where that helps."""
+    """Training of the pruned model; ``distil`` takes the dense model as teacher."""
 
     epochs: int = pydantic.Field(default=15, ge=0)
-    distil: bool | None = None
+    distil: bool = False
 
 
 class ExportRecipe(_Section):

@@ -34,13 +34,6 @@ def embedded_format(recipe: Recipe) -> str:
     return {"plain": "digits", "easy": "classify"}.get(difficulty, f"classify-{difficulty}")
 
 
-def distils(recipe: Recipe) -> bool:
-    """Whether the dense network teaches the pruned one: as the recipe says, else where it was measured to help."""
-    if recipe.finetune.distil is not None:
-        return recipe.finetune.distil
-    return recipe.library in ("torchvision", "timm")
-
-
 def _make_yolo(recipe: Recipe, data: Path) -> Task:
     from deploy_prune.tasks.schedule import FINETUNING, TRAINING
     from deploy_prune.tasks.ultralytics import UltralyticsTask

@@ -107,7 +107,7 @@ def test_semantic_masks_hold_class_plus_one_and_fit_the_detection_boxes(tmp_path
         assert (folder / "images" / "train" / f"{path.stem}.jpg").is_file()
 
 
-@pytest.mark.parametrize("task", ["classify", "digits"])
+@pytest.mark.parametrize("task", ["classify", "classify-large", "classify-medium", "classify-hard", "digits"])
 def test_image_folders_have_every_class_in_both_splits(task, tmp_path):
     folder = write_digits(task, tmp_path / "c", **SMALL)
     for split, count in (("train", 12), ("val", 10)):

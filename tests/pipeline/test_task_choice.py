@@ -10,7 +10,7 @@ import yaml
 
 from deploy_prune.errors import InputError
 from deploy_prune.pipeline.recipe import Recipe, read_recipe
-from deploy_prune.pipeline.task_choice import distils, embedded_format, make_task
+from deploy_prune.pipeline.task_choice import embedded_format, make_task
 from deploy_prune.tasks.classification import TRAINING, ClassificationTask
 from deploy_prune.tasks.ultralytics import UltralyticsTask
 
@@ -86,11 +86,6 @@ def test_difficulties_are_formats():
     assert embedded_format(recipe(data=data)) == "classify-hard"
     assert embedded_format(recipe(data=data | {"difficulty": "plain"})) == "digits"
     assert embedded_format(recipe()) == "classify"
-
-
-def test_a_recipe_decides_whether_there_is_a_teacher():
-    assert not distils(recipe(task="detect", model="yolov8n.yaml"))
-    assert distils(recipe(finetune={"distil": True})) and not distils(recipe(finetune={"distil": False}))
 
 
 def test_the_documented_example_trains_exports_and_is_scored(own):
