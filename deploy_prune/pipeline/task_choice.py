@@ -29,18 +29,12 @@ def make_task(recipe: Recipe, written: Path) -> Task:
 
 def embedded_format(recipe: Recipe) -> str:
     """The format in which the embedded images are written for the recipe's task."""
-    task = "classify" if recipe.library == "own" else recipe.task
+    task, difficulty = "classify" if recipe.library == "own" else recipe.task, recipe.data.difficulty
     if recipe.library == "torchvision" and task in ("detect", "segment"):
         return "coco"
-    hard = task == "classify" and recipe.data.difficulty != "easy"
-    return f"{task}-{recipe.data.difficulty}" if hard else task
-
-
-def distils(recipe: Recipe) -> bool:
-    """Whether the dense network teaches the pruned one: as the recipe says, else where it was measured to help."""
-    if recipe.finetune.distil is not None:
-        return recipe.finetune.distil
-    return recipe.task == "classify" and recipe.library in ("torchvision", "timm")
+    if task != "classify":
+        return task
+    return {"plain": "digits", "easy": "classify"}.get(difficulty, f"classify-{difficulty}")
 
 
 def _make_yolo(recipe: Recipe, data: Path) -> Task:

@@ -6,7 +6,7 @@ import pytest
 
 from deploy_prune.errors import InputError
 from deploy_prune.pipeline.recipe import read_recipe
-from deploy_prune.pipeline.task_choice import distils, embedded_format, make_task
+from deploy_prune.pipeline.task_choice import embedded_format, make_task
 from deploy_prune.tasks.detection import DetectionTask, InstanceTask
 from deploy_prune.tasks.semantic import SemanticTask
 
@@ -26,7 +26,7 @@ def test_the_recipe_becomes_its_task(recipe, changes, kind, written, tmp_path):
     task = make_task(read, tmp_path)
     assert type(task) is kind
     assert embedded_format(read) == written
-    assert not distils(read)
+    assert not read.finetune.distil
     assert (task.name, task.data, task.seed) == (read.task, tmp_path, 7)
     assert (task.augmentation.fliplr, task.finetuning.lr0, task.training.batch) == (0.5, 0.25, 8)
     assert task.image_size == read.data.image_size

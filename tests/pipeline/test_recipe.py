@@ -70,17 +70,23 @@ def test_own_data_needs_a_path_alone(tmp_path):
     [
         ({"budgets": 1}, "budgets: unknown key, did you mean 'budget'?"),
         ({"train": {"epoch": 3}}, "train.epoch: unknown key, did you mean 'epochs'?"),
-        ({"train": {"zzz": 3}}, "train.zzz: unknown key; known keys: epochs, batch, lr0, mosaic, fliplr, min_scale, "
-         "jitter, "
-         "optimizer, weight_decay, warmup_epochs, ema_decay, precision, patience, workers"),
+        (
+            {"train": {"zzz": 3}},
+            "train.zzz: unknown key; known keys: epochs, batch, lr0, mosaic, fliplr, min_scale, "
+            "jitter, "
+            "optimizer, weight_decay, warmup_epochs, ema_decay, precision, patience, workers",
+        ),
         ({"train": {"epochs": "three"}}, "train.epochs: expected a whole number, got 'three'"),
         ({"train": {"epochs": True}}, "train.epochs: expected a whole number, got True"),
         ({"train": {"epochs": -1}}, "train.epochs: expected greater than or equal to 0, got -1"),
         ({"train": 3}, "train: expected a mapping of keys, got 3"),
         ({"model": 8}, "model: expected a text, got 8"),
         ({"model": ...}, "model: this key is required and missing"),
-        ({"task": "detct"}, "task: unknown task 'detct': did you mean 'detect'? expected "
-         "detect, segment, semantic, classify, or my_task.py:MyTask"),
+        (
+            {"task": "detct"},
+            "task: unknown task 'detct': did you mean 'detect'? expected "
+            "detect, segment, semantic, classify, or my_task.py:MyTask",
+        ),
         ({"finetune": {"distil": "yes"}}, "finetune.distil: expected true or false, got 'yes'"),
         ({"budget": {"speedup": "fast"}}, "budget.speedup: expected a number, got 'fast'"),
         ({"budget": {"speedup": 0.5}}, "budget.speedup: expected greater than 1, got 0.5"),
