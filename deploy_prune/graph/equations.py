@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -25,7 +25,7 @@ from deploy_prune.graph.values import Atoms
 
 
 def tie_equal_sizes(
-    equations: Iterable[SizeEquation],
+    equations: Sequence[SizeEquation],
     boxes: Iterable[Box],
     shrinking: ChooseAxis,
     connect: Callable[[Ties], np.ndarray],
@@ -50,8 +50,12 @@ def tie_equal_sizes(
         varying = shrinks.get(key(ordered), 0 if atoms.ndim == 1 else None)
         return rows_of(ordered, varying)[0] if varying is not None and varying in sized else None
 
+    uses = Counter(equation.expression for equation in equations if isinstance(equation.expression, Attribute))
     for equation in equations:
-        own, expression = vector(equation.atoms, equation.axis), equation.expression
+        expression = equation.expression
+        if isinstance(expression, Attribute) and uses[expression] == 1:
+            continue  # nothing to be tied to
+        own = vector(equation.atoms, equation.axis)
         if isinstance(expression, Operation) and expression.symbol == "//" and isinstance(expression.left, AxisSize):
             ties += _tie_fraction(equation, expression.left)
         if own is None:
@@ -240,6 +244,10 @@ class _Changes:
     def learn(self, equation: SizeEquation) -> bool:
         """Let the one attribute not yet known take up the change of the axis; False if none can or several do."""
         expression, change = equation.expression, self.of_axis(equation.atoms, equation.axis)
+        if isinstance(expression, Attribute):
+            known = expression in self.known
+            self.known.setdefault(expression, change)
+            return not known
         unknown = [a for a in attributes_in(expression) if a not in self.known]
         if len(unknown) != 1:
             return False

@@ -49,6 +49,7 @@ class Tracer:
         self.viewed: set[int] = set()
         self.stack: list[str] = []
         self.operator = ""
+        self.place: Place | None = None
         self.inside_alternative = False
         self.called: set[int] = set()
         self.twins: Sequence[tuple[nn.Module, nn.Module]] = ()
@@ -134,6 +135,8 @@ class Tracer:
         """The innermost module, the operator and the line of the user's code; the output has no line."""
         if self.operator == OUTPUT:
             return Place("", OUTPUT, "")
+        if self.place is not None:  # found for an earlier fact of the same call
+            return self.place
         frame, source = sys._getframe(1), ""
         while frame is not None:
             file = users_file(frame.f_code.co_filename)
@@ -141,7 +144,8 @@ class Tracer:
                 source = f"{file}:{frame.f_lineno}"
                 break
             frame = frame.f_back  # type: ignore[assignment]
-        return Place(self.stack[-1] if self.stack else "", self.operator, source)
+        self.place = Place(self.stack[-1] if self.stack else "", self.operator, source)
+        return self.place
 
     def value_of(self, tensor: torch.Tensor) -> Value:
         """The abstract value of a tensor; parameters and buffers are known by identity. Equal ones are one object."""
@@ -198,7 +202,7 @@ class Tracer:
     ) -> None:
         """Apply the operator's rule to arguments that :meth:`abstract` gave before the call."""
         operator = operator_of(function)
-        self.operator = operator.name
+        self.operator, self.place = operator.name, None
         shapes = tuple(tuple(t.shape) for t in outputs)
         if operator.name in MULTIPLYING and not self.inside_alternative:
             self.facts.products.append(Product(operator.name, given, shapes[0], self.stack[-1] if self.stack else ""))
@@ -238,7 +242,7 @@ class Tracer:
             return self.hear_whole(function, args, kwargs)
         self.facts.convolution_groups = groups_given(function, args, kwargs)
         result = function(*args, **kwargs)
-        self.facts.convolution_groups = None
+        self.facts.convolution_groups, self.place = None, None
         return observe(self.facts, function, args, kwargs, result, self.value_of, self.set_value)
 
     def hear_whole(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -247,7 +251,7 @@ class Tracer:
         result = function(*args, **kwargs)
         self.roll_back(mark)
         outputs = _tensors(result)
-        self.operator = function.__name__
+        self.operator, self.place = function.__name__, None
         call = Call(self.facts, self.operator, self.abstract(args), tuple(tuple(t.shape) for t in outputs))
         for tensor, value in zip(outputs, RULES[self.operator](call), strict=True):
             self.set_value(tensor, value)

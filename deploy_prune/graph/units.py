@@ -195,8 +195,10 @@ def _row_groups(
 ) -> Iterator[UnitGroup]:
     """Groups of rows: ``channels`` where these cannot go singly, else ``heads``, or ``groups`` of a convolution."""
     reason = resolved.columns.reason_of
-    convolved = [box.atoms.ravel() for box in facts.boxes if "conv" in box.place.operator]
-    in_convolution = np.isin(np.arange(facts.count), np.concatenate(convolved) if convolved else [])
+    in_convolution = np.zeros(facts.count, bool)
+    for box in facts.boxes:
+        if "conv" in box.place.operator:
+            in_convolution[box.atoms] = True
     for grouped in whole:
         atoms = np.concatenate([axes[s.parameter, s.axis][s.indices.ravel()] for s in grouped.slices])
         singly = bool((reason[resolved.columns.labels[atoms]] < 0).any())

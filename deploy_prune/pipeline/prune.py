@@ -20,26 +20,29 @@ from rich.progress import Progress
 from deploy_prune.count import Count, count
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.pipeline.device import Device, write_json
+from deploy_prune.pipeline.explaining import explain_comparison
 from deploy_prune.pipeline.front_files import FRONT, count_met, write_front
 from deploy_prune.pipeline.front_points import describe_dense
 from deploy_prune.pipeline.handover import read_records, write_records
 from deploy_prune.pipeline.latency_budget import Budget, mildest_first
 from deploy_prune.pipeline.latency_result import LatencyResult
 from deploy_prune.pipeline.latency_search import LatencySearch
+from deploy_prune.pipeline.layers import LayerNames
 from deploy_prune.pipeline.prune_request import PruneRequest, PruneSubject
 from deploy_prune.pipeline.rounds import Round
 from deploy_prune.pipeline.runner import Stage, StageContext, run_stages
 from deploy_prune.pipeline.settings import NEEDED, require_packages
 from deploy_prune.pipeline.store import RunStore
-from deploy_prune.pipeline.summary import flatten_conditions
+from deploy_prune.pipeline.summary import flatten_conditions, report_account
 from deploy_prune.pipeline.sweep import CALIBRATION_LOSS, IMPORTANCE_LOSS, prune_or_explain
 from deploy_prune.pruner.saved import save_pruned
+from deploy_prune.report.advice import advise
 from deploy_prune.report.figures import milliseconds
-from deploy_prune.report.front import SCHEMA, Front, PhaseTime, read_front, read_point
+from deploy_prune.report.front import SCHEMA, Front, PhaseTime, PointExplanation, read_front, read_point
 from deploy_prune.report.front_plots import draw_budget_plots
 from deploy_prune.report.front_table import budget_line, budget_page
 from deploy_prune.report.result import ProfileName
-from deploy_prune.runtime.measure import measure
+from deploy_prune.runtime.measure import measure, profile_nodes
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.store import MeasurementStore
 
@@ -115,9 +118,12 @@ class _Sweep:
         search = self._open(before, context.progress)
         point, result = prune_or_explain(search, budget, context.progress, folder=budget.name)
         if result is not None and point.pruned is not None:
+            why = self._explain(search, budget, point.budget_ms, result)
+            pruned = dataclasses.replace(point.pruned, why=why)
+            point = dataclasses.replace(point, pruned=pruned)
             self._write_model(result, search.onnx_file(budget), context.out)
             write_json(context.out / ROUNDS, [dataclasses.asdict(one) for one in result.rounds])
-            draw_budget_plots(point.pruned, context.out)
+            draw_budget_plots(pruned, context.out)
         (context.out / "report.md").write_text(budget_page(self.subject.request.source, point), encoding="utf-8")
         (context.out / POINT).write_text(point.to_json(), encoding="utf-8")
         return budget_line(point)
@@ -153,6 +159,17 @@ class _Sweep:
                 if rounds.exists():
                     self.opened.loop.recall(read_records(rounds, Round))
         return self.opened
+
+    def _explain(
+        self, search: LatencySearch, budget: Budget, budget_ms: float, result: LatencyResult
+    ) -> PointExplanation:
+        """Profile the layers of both models and say why the pruned one is as fast as it is."""
+        profile, files = self.subject.request.profile, (search.loop.device.dense, search.onnx_file(budget))
+        dense, pruned = (profile_nodes(file, profile) for file in files)
+        names = LayerNames(self.subject.named.module)
+        found = explain_comparison(files, (dense, pruned), result.comparison, names, profile, MeasurementStore())
+        account = report_account(*search.loop.account())
+        return PointExplanation(found, account, advise(budget_ms, found, account.floor))
 
     def _write_model(self, result: LatencyResult, onnx: Path, folder: Path) -> None:
         shutil.copyfile(onnx, folder / ONNX)

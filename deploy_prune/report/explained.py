@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from deploy_prune.report import figures
+from deploy_prune.report.advice import Advice
 from deploy_prune.report.alternatives import HEADINGS, alternative_rows, verdict_line
-from deploy_prune.report.explanation import Explanation, LayerReport, LayerSide, ModelAccount
+from deploy_prune.report.explanation import Explanation, FloorReport, LayerReport, LayerSide, ModelAccount
 from deploy_prune.report.markdown import table
-from deploy_prune.report.result import Result
+from deploy_prune.report.result import Result, Round
 from deploy_prune.report.wording import explanation_paragraph, floor_paragraph
 
 LAYERS_SHOWN = 15
@@ -19,11 +20,16 @@ SHOWN_NAMES = 5
 
 def explained_sections(result: Result) -> list[str]:
     """Markdown blocks, in order."""
-    return [*_why(result), *_floor(result), *_alternatives(result), *_model(result)]
+    return [
+        *why_sections(result.explanation),
+        *floor_sections(result.account.floor, result.advice),
+        *_alternatives(result),
+        *model_sections(result.account.model, result.rounds),
+    ]
 
 
-def _why(result: Result) -> list[str]:
-    found = result.explanation
+def why_sections(found: Explanation) -> list[str]:
+    """Why the speed-up is not the MAC ratio, and the layers."""
     roofs = found.roofs
     bandwidths = [f"{one.bytes_per_s / 1e9:.1f} at {figures.size(one.moved_bytes)}" for one in roofs.bandwidths]
     return [
@@ -80,11 +86,12 @@ def _bound(side: LayerSide) -> str:
     return side.bound_by or "no MACs"
 
 
-def _floor(result: Result) -> list[str]:
-    advice = [f"- {one.advice} ({one.criterion}: {one.figure:.0%})" for one in result.advice] or [
+def floor_sections(floor: FloorReport, advised: Sequence[Advice]) -> list[str]:
+    """What no width can change, and what would do better."""
+    advice = [f"- {one.advice} ({one.criterion}: {one.figure:.0%})" for one in advised] or [
         "No rule says that another tool than pruning would do better at this budget."
     ]
-    return ["## What no width can change", floor_paragraph(result.account.floor), "\n".join(advice)]
+    return ["## What no width can change", floor_paragraph(floor), "\n".join(advice)]
 
 
 def _alternatives(result: Result) -> list[str]:
@@ -97,10 +104,10 @@ def _alternatives(result: Result) -> list[str]:
     ]
 
 
-def _model(result: Result) -> list[str]:
-    inside = [one.inside for one in result.rounds]
-    errors = sorted(abs(one.predicted_ms / one.measured_ms - 1) for one in result.rounds)
-    account = result.account.model
+def model_sections(account: ModelAccount, rounds: Sequence[Round]) -> list[str]:
+    """How well the latency model predicted, and what it leaves unexplained."""
+    inside = [one.inside for one in rounds]
+    errors = sorted(abs(one.predicted_ms / one.measured_ms - 1) for one in rounds)
     rows = [(one.op, f"{one.residual:.1%}") for one in account.residuals]
     return [
         "## The latency model",

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 import pydantic
 
 from deploy_prune.errors import InputError
+from deploy_prune.report.advice import Advice
+from deploy_prune.report.explanation import Account, Explanation
 from deploy_prune.report.result import LatencySummary, MetricValue, ProfileName, Round, Speedup, Width
 
 SCHEMA: Final = 1  # raised whenever a key of front.json changes its name or meaning
@@ -33,6 +35,15 @@ class DensePoint:
 
 
 @dataclasses.dataclass(frozen=True)
+class PointExplanation:
+    """Why a point is as fast as it is, what no width can change, how well its latency was foreseen, and advice."""
+
+    explanation: Explanation
+    account: Account
+    advice: tuple[Advice, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class PrunedPoint:
     """The model of one budget.
 
@@ -41,6 +52,7 @@ class PrunedPoint:
     points compare with each other. ``predicted_ms`` is what the latency model said of the plan at that speed.
     ``mac_reduction`` is dense MACs / pruned MACs; it is no speed-up. ``speed_efficiency`` is ``speedup.value /
     mac_reduction``. ``loss`` is as the front's ``loss_name`` says. ``samples`` are the pruned model's own runs.
+    ``why`` is there where the layers of both models were profiled.
     """
 
     latency_ms: float
@@ -58,6 +70,7 @@ class PrunedPoint:
     rounds: tuple[Round, ...]
     widths: tuple[Width, ...]
     metric: MetricValue | None = None
+    why: PointExplanation | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from deploy_prune.report import figures
+from deploy_prune.report.explained import floor_sections, model_sections, why_sections
 from deploy_prune.report.front import Front, FrontPoint, PhaseTime
 from deploy_prune.report.front_plots import BUDGET_PLOTS, FRONT_PLOTS
 from deploy_prune.report.markdown import table
@@ -93,6 +94,10 @@ def budget_page(front_model: str, point: FrontPoint) -> str:
             "## Widths",
             table(("group", "dense", "kept"), [(w.name, str(w.dense), str(w.kept)) for w in pruned.widths]),
         ]
+        if pruned.why is not None:
+            parts += why_sections(pruned.why.explanation)
+            parts += floor_sections(pruned.why.account.floor, pruned.why.advice)
+            parts += model_sections(pruned.why.account.model, pruned.rounds)
     parts += ["## Where the time went", table(("phase", "seconds"), _phases(point.spent))]
     return "\n\n".join(parts) + "\n"
 

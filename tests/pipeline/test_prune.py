@@ -95,6 +95,9 @@ def test_the_files_of_a_budget_are_the_pruned_model(place, front):
         dense, inputs = __import__("models").small()
     finally:
         sys.path.remove(str(place))
+    why = read_point(folder / "report.json").pruned.why
+    assert {layer.name for layer in why.explanation.layers} >= {"0", "2", "4", "6", "10"}
+    assert "Why the speed-up is not the MAC ratio" in (folder / "report.md").read_text()
     pruned = load_pruned(dense, folder)
     point = read_point(folder / "report.json")
     assert sum(p.numel() for p in pruned.parameters()) == point.pruned.params
