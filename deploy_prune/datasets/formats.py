@@ -16,6 +16,7 @@ from deploy_prune.datasets.polygon import outline, turned_box
 from deploy_prune.datasets.scene import (
     EASY,
     HARD,
+    LARGE,
     MEDIUM,
     Background,
     Difficulty,
@@ -198,13 +199,17 @@ FORMATS = {
     "pose": Format(write_pose, partial(write_data_yaml, about=_POSE), entry="data.yaml"),
     "obb": Format(write_obb, write_data_yaml, entry="data.yaml"),
     "classify": Format(write_classify, fewest=len(CLASSES)),
-    "classify-medium": Format(partial(write_classify, difficulty=MEDIUM), fewest=len(CLASSES)),
-    "classify-hard": Format(partial(write_classify, difficulty=HARD), fewest=len(CLASSES)),
     "semantic": Format(write_semantic, write_class_names),
     "coco": Format(write_coco, write_coco_json),
     "digits": Format(write_plain, smallest_size=8, fewest=len(CLASSES), once=True),
 }
 TASKS = tuple(FORMATS)
+# The same digits, harder or easier to read.
+_DIFFICULTIES = {"large": LARGE, "medium": MEDIUM, "hard": HARD}
+FORMATS |= {
+    f"classify-{name}": Format(partial(write_classify, difficulty=one), fewest=len(CLASSES))
+    for name, one in _DIFFICULTIES.items()
+}
 
 
 def _box(instance: Instance, size: int) -> list[float]:

@@ -109,7 +109,7 @@ class Difficulty:
     other_height: tuple[float, float]
 
 
-# Top-1 accuracy of networks on these: docs/tasks.md.
+LARGE = Difficulty((0.75, 0.9), (0, 0), (0.15, 0.22))
 EASY = Difficulty((0.5, 0.75), (0, 2), (0.15, 0.22))
 MEDIUM = Difficulty((0.3, 0.5), (1, 3), (0.12, 0.2))
 HARD = Difficulty((0.24, 0.38), (2, 4), (0.12, 0.18))

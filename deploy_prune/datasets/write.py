@@ -35,7 +35,8 @@ def write_digits(
     this very data set, which is then checked and kept.
 
     Args:
-        task: one of ``TASKS``; "digits" are the plain digits, each at most once and in fixed order.
+        task: one of ``TASKS``; "digits" are the plain digits, each at most once and in fixed order. Beside "classify"
+            there are "classify-large", in which the digit is easier to read, "classify-medium" and "classify-hard".
         out: the folder to write.
         train: number of training images.
         val: number of validation images; no digit and no piece of photograph is in both.

@@ -24,7 +24,7 @@ from deploy_prune.pipeline.handover import (
 )
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
-from deploy_prune.pipeline.task_choice import distils, embedded_format
+from deploy_prune.pipeline.task_choice import embedded_format
 from deploy_prune.pruner.plan import Plan
 from deploy_prune.pruner.surgery import apply_plan
 from deploy_prune.pruner.verify import verify
@@ -107,7 +107,7 @@ def write_finetuned(settings: RunSettings, context: StageContext) -> str:
     """Retrain the pruned model as it is; no channel comes back."""
     task, finetune = open_task(settings, context), settings.recipe.finetune
     model = task.load(context.output_file(RECOVERED_MODEL))
-    teacher = task.load(context.output_file(DENSE_MODEL)) if distils(settings.recipe) else None
+    teacher = task.load(context.output_file(DENSE_MODEL)) if finetune.distil else None
     if finetune.epochs:
         model = task.finetune(model, context.work, epochs=finetune.epochs, teacher=teacher, progress=context.progress)
     task.save(model, context.out / FINETUNED_MODEL.name)

@@ -38,7 +38,7 @@ class DataRecipe(_Section):
     train: int = pydantic.Field(default=1000, ge=1)  # images to write
     val: int = pydantic.Field(default=200, ge=1)
     image_size: int = pydantic.Field(default=160, ge=32)  # pixels, square
-    difficulty: Literal["easy", "medium", "hard"] = "easy"  # of embedded images for classification
+    difficulty: Literal["plain", "large", "easy", "medium", "hard"] = "easy"  # of embedded images for classification
     seed: int = 0
 
     @pydantic.model_validator(mode="after")
@@ -148,10 +148,10 @@ class RecoverRecipe(_Section):
 
 
 class FinetuneRecipe(TrainRecipe):
-    """Training of the pruned model; ``distil`` takes the dense model as teacher, None where that helps."""
+    """Training of the pruned model; ``distil`` takes the dense model as teacher."""
 
     epochs: int = pydantic.Field(default=15, ge=0)
-    distil: bool | None = None
+    distil: bool = False
 
 
 class ExportRecipe(_Section):

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,12 @@ def make_task(recipe: Recipe, written: Path) -> Task:
 
 def embedded_format(recipe: Recipe) -> str:
     """The format in which the embedded images are written for the recipe's task."""
-    task = "classify" if recipe.library == "own" else recipe.task
+    task, difficulty = "classify" if recipe.library == "own" else recipe.task, recipe.data.difficulty
     if recipe.library == "torchvision" and task in ("detect", "segment"):
         return "coco"
-    hard = task == "classify" and recipe.data.difficulty != "easy"
-    return f"{task}-{recipe.data.difficulty}" if hard else task
-
-
-def distils(recipe: Recipe) -> bool:
-    """Whether the dense network teaches the pruned one: as the recipe says, else where it was measured to help."""
-    if recipe.finetune.distil is not None:
-        return recipe.finetune.distil
-    return recipe.task == "classify" and recipe.library in ("torchvision", "timm")
+    if task != "classify":
+        return task
+    return {"plain": "digits", "easy": "classify"}.get(difficulty, f"classify-{difficulty}")
 
 
 def _make_yolo(recipe: Recipe, data: Path) -> Task:
@@ -82,7 +77,11 @@ def _make_dense(recipe: Recipe, data: Path) -> Task:
 
     training, augmentation = _changed("train", recipe.train, TRAINING, AUGMENTATION)
     (finetuning,) = _changed("finetune", recipe.finetune, FINETUNING)  # on pictures changed as for the dense network
-    kinds: dict[str, Any] = {"semantic": SemanticTask, "detect": DetectionTask, "segment": InstanceTask}
+    kinds: dict[str, Callable[..., Task]] = {
+        "semantic": SemanticTask,
+        "detect": DetectionTask,
+        "segment": InstanceTask,
+    }
     return kinds[recipe.task](
         data=data,
         model=recipe.model,

@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from deploy_prune.datasets.scene import MIN_VISIBLE, Instance, Wanted, compose_scene, crowd, portrait
+from deploy_prune.datasets.scene import (
+    EASY,
+    HARD,
+    LARGE,
+    MEDIUM,
+    MIN_VISIBLE,
+    Instance,
+    Wanted,
+    compose_scene,
+    crowd,
+    portrait,
+)
 from deploy_prune.datasets.sources import load_sources
 
 SIZE = 160
@@ -66,6 +77,18 @@ def test_sizes_are_learnable():
     assert longest[len(longest) // 20] >= 28 and longest[-1] <= 100  # pixels of 160
     counts = [len(scene.instances) for scene in scenes("train", 60)]
     assert set(counts) == {2, 3, 4, 5}
+
+
+def test_each_difficulty_is_harder_than_the_one_before():
+    """The digit to be named covers less of the scene."""
+    areas = []
+    for difficulty in (LARGE, EASY, MEDIUM, HARD):
+        found = list(scenes("train", 20, lambda rng, difficulty=difficulty: portrait(3, rng, difficulty)))
+        for scene in found:
+            assert scene.instances[0].label == 3
+            assert max(scene.instances, key=lambda instance: instance.area) is scene.instances[0]
+        areas.append(sum(scene.instances[0].area for scene in found))
+    assert areas == sorted(areas, reverse=True) and len(set(areas)) == 4
 
 
 @pytest.mark.parametrize("label", range(10))

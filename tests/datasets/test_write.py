@@ -146,7 +146,7 @@ def test_semantic_masks_hold_class_plus_one_and_fit_the_detection_boxes(tmp_path
         assert (folder / "images" / "train" / f"{path.stem}.jpg").is_file()
 
 
-@pytest.mark.parametrize("task", ["classify", "digits"])
+@pytest.mark.parametrize("task", ["classify", "classify-large", "classify-medium", "classify-hard", "digits"])
 def test_image_folders_have_every_class_in_both_splits(task, tmp_path):
     folder = write_digits(task, tmp_path / "c", **SMALL)
     for split, count in (("train", 12), ("val", 10)):
@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
             {"task": "detct"},
             "unknown task 'detct': did you mean 'detect'? choose one of detect, segment, pose, obb, classify",
         ),
-        ({"task": "x"}, "unknown task 'x': choose one of detect, segment, pose, obb, classify, "),
+        ({"task": "x"}, "unknown task 'x': choose one of detect, segment, pose, obb, classify, semantic, coco, digits"),
         ({"train": 0}, "train is 0, expected at least 1 image"),
         ({"val": -3}, "val is -3, expected at least 1 image"),
         ({"val": 2.5}, "val is 2.5, expected a whole number"),
