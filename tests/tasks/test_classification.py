@@ -230,3 +230,27 @@ def test_files_that_hold_no_network_are_refused(task, tmp_path, content, message
 def test_a_missing_onnx_file_is_refused(task, tmp_path):
     with pytest.raises(InputError, match=r"no such file: .*; expected an exported \.onnx"):
         task.evaluate(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("model", ["torchvision/mobilenet_v2", "timm/convnext_atto"])
+def test_a_pruned_network_trains_and_is_exported(digits, tmp_path, model):
+    """What the recipes of the repository prune; a third of the channels goes."""
+    import deploy_prune
+
+    task = ClassificationTask(digits, model, image_size=64, finetuning=replace(QUICK, batch=100))
+    pruned = task.build()
+    before = sum(parameter.numel() for parameter in pruned.parameters())
+    pruner = deploy_prune.pruner.MagnitudePruner(
+        pruned,
+        task.example_inputs(),
+        importance=deploy_prune.importance.MagnitudeImportance(),
+        pruning_ratio=1 / 3,
+    )
+    pruner.step()
+    left = sum(parameter.numel() for parameter in pruned.parameters())
+    assert left < 0.6 * before
+    tuned = task.finetune(pruned, tmp_path / "work", epochs=1)
+    assert sum(parameter.numel() for parameter in tuned.parameters()) == left
+    file = task.export_onnx(tuned, tmp_path / "net.onnx")
+    check_parity(tuned, file, task.calibration_inputs(2))
+    assert task.evaluate(file).value == pytest.approx(task.evaluate(tuned).value, abs=0.011)
