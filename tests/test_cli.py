@@ -360,8 +360,8 @@ def test_inspect_draws_the_groups(tmp_path):
 def test_data_with_a_wrong_task_or_size(tmp_path):
     assert_refused(
         deploy_prune("data", "digits", "--task", "detct", "--out", tmp_path / "d"),
-        "unknown task 'detct': did you mean 'detect'? choose one of detect, segment, pose, obb, classify, semantic, coco, "
-        "digits",
+        "unknown task 'detct': did you mean 'detect'? choose one of detect, segment, pose, obb, classify, semantic, "
+        "coco, digits",
     )
     assert_refused(
         deploy_prune("data", "digits", "--train", "0", "--out", tmp_path / "d"),
