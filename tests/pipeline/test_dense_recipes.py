@@ -35,7 +35,7 @@ def test_the_recipe_becomes_its_task(recipe, changes, kind, written, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "yolov8n.yaml"}, "yolov8n.yaml is for detect, segment, and the task is semantic"),
+        ({"model": "yolov8n.yaml"}, "is for detect, segment, classify, pose, obb, and the task is semantic"),
         ({"model": "timm/convnext_atto"}, "timm/convnext_atto is for classify, and the task is semantic"),
         ({"model": "torchvision/resnet18"}, "unknown model 'torchvision/resnet18' for semantic: "),
         ({"train.mosaic": 0.5}, "train.mosaic: this task has no such setting; it has batch, ema_decay, fliplr, lr0"),

@@ -72,7 +72,7 @@ def test_settings_of_another_task_are_refused(tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "detect"}, "torchvision/resnet18 is for classify, and the task is detect"),
+        ({"task": "pose"}, "torchvision/resnet18 is for detect, segment, semantic, classify, and the task is pose"),
         ({"task": "detect", "model": "yolov8n.yaml", "weights": "a.pt"}, "weights: only for models torchvision/NAME"),
     ],
 )

@@ -22,6 +22,7 @@ TINY = {
     "train": {"epochs": 1},
     "finetune": {"epochs": 1, "distil": True},
     "search": {"calibration_images": 2},
+    "recover": {"images": 8},
     "export": {"parity_images": 2},
     "budget": {"speedup": 1.1},
 }
