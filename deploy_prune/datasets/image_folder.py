@@ -84,6 +84,8 @@ def _fault(path: Path) -> str | None:
     """What is wrong with a picture, None if nothing."""
     try:
         read_rgb(path)
+    except ImportError:  # Ultralytics makes Pillow look for a package for HEIC where it knows no format
+        return f"{path} cannot be decoded (no picture); take it away or write it again"
     except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: what Pillow raises for a broken PNG
         return f"{path} cannot be decoded ({str(error).splitlines()[0]}); take it away or write it again"
     return None
