@@ -21,7 +21,7 @@ TORCHVISION = {
     "deeplabv3_mobilenet_v3_large": 224,
 }
 """Model -> side of its image in pixels."""
-ULTRALYTICS = {"yolov8n": 320, "yolo11n": 320}
+ULTRALYTICS = {"yolov8n": 320, "yolo11n": 320, "yolov8n_640": 640}
 CLASSES = 80
 
 
@@ -47,9 +47,9 @@ def build(name: str) -> Case:
         from deploy_prune.tasks import ultralytics_api as api
         from deploy_prune.tasks.ultralytics import UltralyticsTask
 
-        size = ULTRALYTICS[name]
-        task = UltralyticsTask(Path(), task="detect", model=f"{name}.yaml", image_size=size)
-        model = api.build_network("detect", f"{name}.yaml", CLASSES, 0)
+        size, config = ULTRALYTICS[name], f"{name.partition('_')[0]}.yaml"
+        task = UltralyticsTask(Path(), task="detect", model=config, image_size=size)
+        model = api.build_network("detect", config, CLASSES, 0)
         return Case(model.eval(), torch.rand(1, 3, size, size), task.kept_output, task.export_onnx)
     import torchvision
 

@@ -36,7 +36,8 @@ from deploy_prune.report.front import SCHEMA, DensePoint, Front, FrontPoint, Pha
 from deploy_prune.report.result import MetricStep, MetricValue, ProfileName
 from deploy_prune.runtime.timing import Timing
 
-SHARED = ("data", "train", "baseline", "profile")
+SHARED = ("data", "train", "sparse", "baseline", "profile")
+"""Stages that no budget changes, as far as a recipe has them."""
 
 
 def run_budgets(runs: Mapping[Budget, RunSettings], folder: Path, console: Console) -> Front:
@@ -72,7 +73,7 @@ def _run_budget(
     """One budget's run, in its sub-folder, as a point of the front."""
     store = RunStore(shared.folder / budget.name)
     with store.locked():
-        for stage in SHARED:
+        for stage in keys.keys() & set(SHARED):
             store.adopt(stage, keys[stage], shared)
     try:
         result = run_recipe(settings, store.folder, console)

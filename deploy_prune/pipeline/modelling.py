@@ -20,8 +20,11 @@ from deploy_prune.pipeline.handover import (
     PLAN,
     PRUNED_MODEL,
     RECOVERED_MODEL,
+    SPARSE_MODEL,
+    START_MODEL,
     write_records,
 )
+from deploy_prune.pipeline.recipe import Recipe
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pipeline.task_choice import embedded_format
@@ -43,6 +46,13 @@ def open_task(settings: RunSettings, context: StageContext) -> Task:
 def pruned_onnx(settings: RunSettings) -> Path:
     """Where the export stage puts the deliverable."""
     return Path("export") / f"{settings.recipe.name}_pruned.onnx"
+
+
+def start_model(recipe: Recipe) -> Path:
+    """What the budget's plan is applied to: the dense model, or what stages in between made of it."""
+    if recipe.schedule.steps > 1:
+        return START_MODEL
+    return SPARSE_MODEL if recipe.sparse.epochs else DENSE_MODEL
 
 
 def write_data(settings: RunSettings, context: StageContext) -> str:
@@ -91,13 +101,13 @@ def write_baseline(settings: RunSettings, context: StageContext) -> str:
 def write_pruned(settings: RunSettings, context: StageContext) -> str:
     """Remove what the plan removes, and prove that nothing else changed."""
     task, plan = open_task(settings, context), Plan.load(context.output_file(PLAN))
-    dense = task.load(context.output_file(DENSE_MODEL))
-    pruned, inputs = apply_plan(dense, plan), task.example_inputs()
-    verification = verify(dense, pruned, plan, inputs, output_transform=task.kept_output)
+    whole = task.load(context.output_file(start_model(settings.recipe)))
+    pruned, inputs = apply_plan(whole, plan), task.example_inputs()
+    verification = verify(whole, pruned, plan, inputs, output_transform=task.kept_output)
     task.save(pruned, context.out / PRUNED_MODEL.name)
     step = judge(task, pruned, "prune")
     write_records(context.out / METRICS, [step])
-    before, after = count(dense, inputs), count(pruned, inputs)
+    before, after = count(whole, inputs), count(pruned, inputs)
     fewer = f"{ratio(before.macs / after.macs)} fewer MACs"
     left = f"{shown(after.params)} of {shown(before.params)} parameters"
     return f"{fewer}, {left}, verified to {verification.eval_error or 0:.0e}, {task.metric_name} {step.value:.3f}"

@@ -29,7 +29,7 @@ from deploy_prune.pipeline.handover import (
     read_value,
 )
 from deploy_prune.pipeline.modelling import pruned_onnx
-from deploy_prune.pipeline.recipe import AlsoRecipe, BudgetRecipe
+from deploy_prune.pipeline.recipe import AlsoRecipe, BudgetRecipe, Recipe
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pipeline.summary import flatten_conditions, summarise_comparison, summarise_timing
@@ -69,13 +69,20 @@ def write_report(settings: RunSettings, context: StageContext) -> str:
     return f"budget {met}, speed efficiency {result.speed_efficiency:.2f}"
 
 
+def stages_that_judge(recipe: Recipe) -> tuple[str, ...]:
+    """The stages of a run after which a model's score is taken."""
+    extra = {"sparse": recipe.sparse.epochs > 0, "prepare": recipe.schedule.steps > 1}
+    order = ("baseline", "sparse", "prepare", "prune", "recover", "finetune", "export")
+    return tuple(stage for stage in order if extra.get(stage, True))
+
+
 def collect_result(settings: RunSettings, context: StageContext) -> Result:
     """Gather what the stages wrote."""
     recipe = settings.recipe
     comparison = Comparison.from_dict(_read(context.output_file(COMPARISON)))
     steps = [
         step
-        for stage in ("baseline", "prune", "recover", "finetune", "export")
+        for stage in stages_that_judge(recipe)
         for step in read_records(context.output(stage) / METRICS, MetricStep)
     ]
     dense, pruned = _subjects(settings, context, comparison, steps)

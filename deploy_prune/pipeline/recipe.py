@@ -137,6 +137,21 @@ class SearchRecipe(_Section):
     remove_branches: bool = False
 
 
+class SparseRecipe(_Section):
+    """Training between the dense model and the first plan that drives units towards zero; 0 epochs: none."""
+
+    epochs: int = pydantic.Field(default=0, ge=0)
+    kind: Literal["bn_scale", "group_norm", "growing"] = "group_norm"
+    strength: float = pydantic.Field(default=1e-4, gt=0)  # weight of the penalty; of a growing one at its end
+
+
+class ScheduleRecipe(_Section):
+    """How the budget is approached: at once, or over milder ones with ``epochs`` of finetuning after each."""
+
+    steps: int = pydantic.Field(default=1, ge=1, le=10)
+    epochs: int = pydantic.Field(default=1, ge=0)
+
+
 class RecoverRecipe(_Section):
     """Recovery without training, right after pruning, on some training images; a quarter of them judge it.
 
@@ -172,6 +187,8 @@ class Recipe(_Section):
     budget: BudgetRecipe
     profile: str = "cpu-onnxruntime"  # name or path of a hardware profile
     importance: Literal["l1", "l2", "taylor", "fisher", "hessian"] = "l2"  # by which units rank within their group
+    sparse: SparseRecipe = SparseRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
     search: SearchRecipe = SearchRecipe()
     recover: RecoverRecipe = RecoverRecipe()
     finetune: FinetuneRecipe = FinetuneRecipe()

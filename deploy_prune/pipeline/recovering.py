@@ -8,7 +8,6 @@ from rich.progress import Progress
 from torch import nn
 
 from deploy_prune.pipeline.handover import (
-    DENSE_MODEL,
     METRICS,
     PLAN,
     PRUNED_MODEL,
@@ -16,11 +15,11 @@ from deploy_prune.pipeline.handover import (
     RECOVERY,
     write_records,
 )
-from deploy_prune.pipeline.modelling import judge, open_task
+from deploy_prune.pipeline.modelling import judge, open_task, start_model
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pruner.plan import Plan
-from deploy_prune.recovery import Step, recover
+from deploy_prune.recovery import Recovered, Step, recover
 from deploy_prune.recovery.recover import Tick
 from deploy_prune.report.result import MetricStep, RecoveryStep
 from deploy_prune.tasks.task import Task
@@ -37,13 +36,20 @@ def write_recovered(settings: RunSettings, context: StageContext) -> str:
     if not images:
         _write(task, model, (), (), context.out)
         return "switched off"
-    batches = task.calibration_batches(images, max(1, min(BATCH, images // MIN_BATCHES)))
-    dense, plan = task.load(context.output_file(DENSE_MODEL)), Plan.load(context.output_file(PLAN))
-    found = recover(dense, model, plan, batches, task.loss, tick=_shown_on(context.progress))
+    whole, plan = task.load(context.output_file(start_model(settings.recipe))), Plan.load(context.output_file(PLAN))
+    found = recover_by(task, whole, model, plan, images, context.progress)
     judged = judge(task, found.model, "recover")
     _write(task, found.model, found.steps, (judged,), context.out)
     kept = ", ".join(step.name for step in found.steps if step.kept) or "nothing helped"
     return f"{judged.name} {judged.value:.3f} without training, by {kept}"
+
+
+def recover_by(
+    task: Task, whole: nn.Module, pruned: nn.Module, plan: Plan, images: int, progress: Progress
+) -> Recovered:
+    """What recovery makes of a pruned network on this many of the task's training images."""
+    batches = task.calibration_batches(images, max(1, min(BATCH, images // MIN_BATCHES)))
+    return recover(whole, pruned, plan, batches, task.loss, tick=_shown_on(progress))
 
 
 def _write(task: Task, model: nn.Module, steps: tuple[Step, ...], judged: tuple[MetricStep, ...], out: Path) -> None:

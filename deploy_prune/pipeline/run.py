@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from deploy_prune.pipeline.handover import REPORT
-from deploy_prune.pipeline.measuring import write_alternatives, write_benchmark, write_plan, write_profile
+from deploy_prune.pipeline.measuring import write_alternatives, write_benchmark
 from deploy_prune.pipeline.modelling import (
     write_baseline,
     write_data,
@@ -16,9 +16,11 @@ from deploy_prune.pipeline.modelling import (
     write_pruned,
 )
 from deploy_prune.pipeline.outcome import write_report
+from deploy_prune.pipeline.preparing import write_sparse, write_start
 from deploy_prune.pipeline.recipe import write_recipe
 from deploy_prune.pipeline.recovering import write_recovered
 from deploy_prune.pipeline.runner import Stage, run_stages
+from deploy_prune.pipeline.searching import write_plan, write_profile
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pipeline.store import RunStore
 from deploy_prune.report.result import Result, read_result
@@ -27,11 +29,21 @@ from deploy_prune.report.result import Result, read_result
 _STAGES = {
     "data": (write_data, ("data",), ()),
     "train": (write_dense, ("model", "train"), ("data",)),
+    "sparse": (write_sparse, ("sparse", "finetune"), ("data", "train")),
     "baseline": (write_baseline, ("device",), ("data", "train")),
     "profile": (write_profile, ("device", "others", "search"), ("data", "train", "baseline")),
-    "search": (write_plan, ("device", "others", "search", "budget"), ("data", "train", "baseline", "profile")),
-    "prune": (write_pruned, (), ("data", "train", "search")),
-    "recover": (write_recovered, ("recover",), ("data", "train", "search", "prune")),
+    "prepare": (
+        write_start,
+        ("schedule", "device", "search", "budget", "recover", "finetune"),
+        ("data", "train", "sparse", "baseline", "profile"),
+    ),
+    "search": (
+        write_plan,
+        ("device", "others", "search", "budget"),
+        ("data", "train", "sparse", "baseline", "profile", "prepare"),
+    ),
+    "prune": (write_pruned, (), ("data", "train", "sparse", "prepare", "search")),
+    "recover": (write_recovered, ("recover",), ("data", "train", "sparse", "prepare", "search", "prune")),
     "finetune": (write_finetuned, ("finetune",), ("data", "train", "recover")),
     "export": (write_export, ("device", "export"), ("data", "search", "finetune")),
     "benchmark": (write_benchmark, ("device", "others"), ("data", "train", "baseline", "finetune", "export")),
@@ -43,14 +55,30 @@ _STAGES = {
     "report": (
         write_report,
         ("model", "device", "others", "budget", "export"),
-        ("baseline", "search", "prune", "recover", "finetune", "export", "benchmark", "alternatives"),
+        (
+            "sparse",
+            "baseline",
+            "prepare",
+            "search",
+            "prune",
+            "recover",
+            "finetune",
+            "export",
+            "benchmark",
+            "alternatives",
+        ),
     ),
 }
 
 
 def make_stages(settings: RunSettings) -> tuple[Stage, ...]:
-    """The stages of a run, in order."""
-    return tuple(Stage(name, partial(write, settings), reads, needs) for name, (write, reads, needs) in _STAGES.items())
+    """The stages of a run, in order, without those that its recipe does not ask for."""
+    asked = {"sparse": settings.recipe.sparse.epochs > 0, "prepare": settings.recipe.schedule.steps > 1}
+    return tuple(
+        Stage(name, partial(write, settings), reads, tuple(one for one in needs if asked.get(one, True)))
+        for name, (write, reads, needs) in _STAGES.items()
+        if asked.get(name, True)
+    )
 
 
 def run_recipe(settings: RunSettings, folder: Path, console: Console) -> Result:

@@ -103,6 +103,8 @@ class RunSettings:
             "others": [[one.model_dump(mode="json"), _installed_versions(one.engine)] for one in self.others],
             "budget": recipe.budget.model_dump(),
             "search": [recipe.importance, recipe.search.model_dump()],
+            "sparse": recipe.sparse.model_dump(),
+            "schedule": recipe.schedule.model_dump(),
             "recover": recipe.recovery_images,
             "finetune": recipe.finetune.model_dump(),
             "export": [recipe.name, recipe.export.model_dump()],

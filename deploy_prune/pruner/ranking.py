@@ -17,11 +17,14 @@ import numpy as np
 import torch
 
 from deploy_prune.errors import InputError
+from deploy_prune.importance import MagnitudeImportance
 from deploy_prune.importance.importance import GroupImportance
 from deploy_prune.pruner.group import Group
 
 Criterion = Callable[[Any], Any]
 """An ``Importance``, or any function that scores the units of a group."""
+
+_NORM = MagnitudeImportance(normalizer=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,18 @@ def rank(group: Group, importance: Criterion) -> Ranking | None:
         return None
     scores, order = by_row.sort(dim=1, stable=True)
     return Ranking(scores.mean(0), order)
+
+
+def zeros_first(importance: Criterion) -> Criterion:
+    """A criterion by which units whose parameters are all zero go before the others."""
+
+    def score(group: Group) -> torch.Tensor | None:
+        scores, norms = unit_scores(group, importance), unit_scores(group, _NORM)
+        if scores is None or norms is None:
+            return scores
+        return torch.where(norms == 0, scores.min() - 1, scores)
+
+    return score
 
 
 def _row_scores(group: Group, importance: Criterion) -> torch.Tensor | None:

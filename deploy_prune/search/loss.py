@@ -31,7 +31,8 @@ def importance_menu(prunable: Prunable, widths: MenuWidths, counted: Count) -> M
         scores = prunable.ranking[name].scores.double()
         gone = torch.cat([torch.zeros(1, dtype=torch.float64), (scores - scores.min().clamp_max(0)).cumsum(0)])
         share = gone / gone[-1].clamp_min(1e-30) * work_share(prunable, name, counted)
-        loss[name] = tuple(float(share[len(scores) - width]) for width in choices)
+        begun = share[len(scores) - choices[-1]]
+        loss[name] = tuple(float(share[len(scores) - width] - begun) for width in choices)
     return Menu(dict(widths), loss, offered_branches(prunable, widths))
 
 

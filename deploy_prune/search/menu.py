@@ -11,10 +11,10 @@ from deploy_prune.errors import InputError
 
 @dataclass(frozen=True)
 class Menu:
-    """``widths[g]`` ascending, the last being the full width; ``loss[g]`` the loss at each of them, in any
-    one unit.
+    """``widths[g]`` ascending, the last being the one that the search begins with (mostly the full width);
+    ``loss[g]`` the loss at each of them, in any one unit.
 
-    The loss at the full width is zero; it need not fall with the width, and may be negative where removal
+    The loss at the last width is zero; it need not fall with the width, and may be negative where removal
     helps. The groups of each entry of ``branches`` have width 0 all together or none of them; without a branch a
     group has no such width. The groups of each entry of ``equal`` have one width, and the same widths to choose from.
     Raises ``InputError`` that names the group at fault.
@@ -50,7 +50,7 @@ class Menu:
 def prefer_widths(menu: Menu, widths: Mapping[str, int], share: float) -> Menu:
     """The menu on which every other width of a group costs a little more than that of ``widths``.
 
-    All changes together cost ``share`` of what ``widths`` lose; losses still count from the full width.
+    All changes together cost ``share`` of what ``widths`` lose; losses still count from the last width.
     """
     extra = share * abs(menu.loss_at(widths)) / len(menu.widths)
 
@@ -78,22 +78,26 @@ def _problem(widths: tuple[int, ...], loss: tuple[float, ...]) -> str:
     if not all(isfinite(x) for x in loss):
         return f"losses {loss}, expected finite numbers"
     if loss[-1] != 0:
-        return f"loss {loss[-1]} at the full width {widths[-1]}, expected 0: losses count from the dense network"
+        return f"loss {loss[-1]} at the last width {widths[-1]}, expected 0: losses count from there"
     return ""
 
 
-def restrict(menu: Menu, *, min_width: float = 0.0, equal: Sequence[Sequence[str]] = ()) -> Menu:
+def restrict(
+    menu: Menu, *, min_width: float = 0.0, equal: Sequence[Sequence[str]] = (), full: Mapping[str, int] | None = None
+) -> Menu:
     """The menu without widths that constraints on single groups, and on groups of one width, forbid.
 
     Args:
         menu: all widths.
         min_width: smallest share of its full width that a group keeps; a branch may still go as a whole.
         equal: groups that shall have one width, of one full width each time; they choose from what all of them have.
+        full: full widths, where the menu's last ones are smaller.
 
     Raises:
         InputError: an unknown group, groups of different full widths, one named twice.
     """
-    choices = {g: {w for w in ws if w == 0 or w >= min_width * ws[-1]} for g, ws in menu.widths.items()}
+    least = {g: min_width * (full[g] if full else ws[-1]) for g, ws in menu.widths.items()}
+    choices = {g: {w for w in ws if w == 0 or w >= least[g]} for g, ws in menu.widths.items()}
     named = [g for groups in equal for g in groups]
     for groups in equal:
         _check_equal(groups, menu, named)

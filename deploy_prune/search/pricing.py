@@ -59,11 +59,12 @@ def measured_menu(
 
     ``advance`` is called ``points + 1`` times.
     """
-    curves = {name: Curve(choices[choices.count(0) :]) for name, choices in widths.items()}
+    curves = {name: Curve(choices[choices.count(0) :]) for name, choices in widths.items() if choices[-1]}
     branches = offered_branches(prunable, widths)
-    with preserved(prunable.model), torch.no_grad():
-        prunable.model.eval()
-        trial = _Trial(prunable, calibration)
+    model = prunable.build(prunable.start) if prunable.start else prunable.model
+    with preserved(model), torch.no_grad():
+        model.eval()
+        trial = _Trial(prunable, model, calibration)
         whole = trial.losses([dict.fromkeys(groups, 0) for groups in branches])
         advance()
         for _ in range(points):
@@ -74,33 +75,35 @@ def measured_menu(
             advance()
     without = {g: _root(loss) / len(groups) for groups, loss in zip(branches, whole, strict=True) for g in groups}
     losses = {name: (*_listed(without.get(name)), *map(_root, curve.losses())) for name, curve in curves.items()}
+    losses |= dict.fromkeys(widths.keys() - curves.keys(), (0.0,))  # of branches that are gone
     menu = Menu(dict(widths), losses, branches)
     return Prices(menu, {name: curve.measured for name, curve in curves.items()}, _leave_out_error(curves.values()))
 
 
 class _Trial:
-    """A model on calibration data, whole and pruned."""
+    """A model on calibration data, as the search begins with it and pruned further."""
 
-    def __init__(self, prunable: Prunable, calibration: Calibration) -> None:
+    def __init__(self, prunable: Prunable, model: nn.Module, calibration: Calibration) -> None:
         self._prunable = prunable
+        self._model = model
         self._calibration = calibration
-        self._owners = _owners(prunable.model)
-        self._replay = Replay(prunable.model, lambda: self._run(prunable.model, next(calibration.samples())))
+        self._owners = _owners(model)
+        self._replay = Replay(model, lambda: self._run(model, next(calibration.samples())))
 
     def losses(self, asked: Sequence[Mapping[str, int]]) -> list[float]:
-        """What the model loses at each of these widths, mean over the batches; other groups stay whole."""
+        """What the model loses at each of these widths, mean over the batches; other groups stay as they are."""
         if not asked:
             return []
-        plans = [self._prunable.plan(widths) for widths in asked]
-        starts = [self._replay.start(self._changed(plan)) for plan in plans]
+        plans = [self._prunable.plan({**self._prunable.start, **widths}) for widths in asked]
+        starts = [self._replay.start(self._changed(self._prunable.plan(widths))) for widths in asked]
         totals = np.zeros(len(plans))
         for batch in self._calibration.batches:
             with self._replay.recording(starts):
-                dense = self._run(self._prunable.model, batch)
+                whole = self._run(self._model, batch)
             for k, (plan, start) in enumerate(zip(plans, starts, strict=True)):
                 pruned = apply_plan(self._prunable.model, plan)
                 self._replay.shorten(pruned, start)
-                totals[k] += _difference(dense, self._run(pruned, batch))
+                totals[k] += _difference(whole, self._run(pruned, batch))
         mean: list[float] = (totals / len(self._calibration.batches)).tolist()
         return mean
 
@@ -110,10 +113,11 @@ class _Trial:
         return [output.clone() for output in self._calibration.outputs(model, batch)]
 
     def _changed(self, plan: Plan) -> set[nn.Module]:
-        model = self._prunable.model
+        model = self._model
         named = [*plan.branches, *(change.module for change in plan.attributes)]
         parameters = [*(cut.parameter for cut in plan.cuts), *(r.buffer for r in plan.renumberings)]
-        return {model.get_submodule(name) for name in named}.union(*(self._owners[name] for name in parameters))
+        owners = (self._owners.get(name, set()) for name in parameters)
+        return {model.get_submodule(name) for name in named}.union(*owners)
 
 
 def _owners(model: nn.Module) -> dict[str, set[nn.Module]]:
@@ -126,11 +130,11 @@ def _owners(model: nn.Module) -> dict[str, set[nn.Module]]:
     return {name: holders[tensor] for name, tensor in (*model.named_parameters(), *model.named_buffers())}
 
 
-def _difference(dense: Outputs | torch.Tensor, pruned: Outputs | torch.Tensor) -> float:
-    if isinstance(dense, torch.Tensor) and isinstance(pruned, torch.Tensor):
-        return float(pruned - dense)
+def _difference(whole: Outputs | torch.Tensor, pruned: Outputs | torch.Tensor) -> float:
+    if isinstance(whole, torch.Tensor) and isinstance(pruned, torch.Tensor):
+        return float(pruned - whole)
     shares = [
-        float((a - b).square().sum() / a.square().sum().clamp_min(1e-30)) for a, b in zip(dense, pruned, strict=True)
+        float((a - b).square().sum() / a.square().sum().clamp_min(1e-30)) for a, b in zip(whole, pruned, strict=True)
     ]
     return float(np.mean(shares))
 

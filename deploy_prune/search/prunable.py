@@ -21,7 +21,7 @@ from deploy_prune.pruner.branches import innermost
 from deploy_prune.pruner.dependency import DependencyGraph
 from deploy_prune.pruner.node import modules_named
 from deploy_prune.pruner.plan import Plan
-from deploy_prune.pruner.ranking import Ranking, rank
+from deploy_prune.pruner.ranking import Ranking, rank, zeros_first
 from deploy_prune.pruner.surgery import apply_plan
 
 MAX_CHOICES = 16
@@ -38,6 +38,7 @@ class Prunable:
         graph: its dependency graph.
         ranking: per free group the order in which its units go, each row's by itself.
         branches: modules that may go as a whole, and the free groups inside each: it goes when these have width 0.
+        start: widths that the search begins with: of groups that have lost units for good. The others start whole.
     """
 
     model: nn.Module
@@ -45,6 +46,7 @@ class Prunable:
     graph: DependencyGraph
     ranking: Mapping[str, Ranking]
     branches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    start: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -57,6 +59,7 @@ class Prunable:
         ignored_layers: Iterable[nn.Module] = (),
         output_transform: Callable[[Any], Any] | None = None,
         remove_branches: bool = False,
+        start: Mapping[str, int] | None = None,
     ) -> Prunable:
         """Analyse a model and score the units of every group outside ``ignored_layers``.
 
@@ -64,6 +67,7 @@ class Prunable:
         them already.
 
         With ``remove_branches`` the smallest residual branches that hold free groups, and no ignored layer, may go.
+        ``start`` gives the widths of a network that was pruned before and padded: zero units then go first.
 
         Raises:
             InputError: nothing can be removed.
@@ -76,20 +80,27 @@ class Prunable:
                 stack.enter_context(gradients(criterion, model, calibration))
             groups = graph.get_all_groups(ignored, kinds=("channels", "heads", "groups"))
             chosen = _one_axis_each(graph.units.groups)
-            ranked = {group.name: rank(group, criterion) for group in groups if group.name in chosen}
+            scorer = zeros_first(criterion) if start else criterion
+            ranked = {group.name: rank(group, scorer) for group in groups if group.name in chosen}
         ranking = {name: found for name, found in ranked.items() if found is not None}
         if not ranking:
             reasons = "; ".join(f"{f.name} {f.reason}" for f in graph.frozen[:3])
             raise InputError(f"nothing of the model can be removed ({reasons}); give other layers or inputs")
-        return cls(model, example_inputs, graph, ranking, _branches(graph, ranking, ignored) if remove_branches else {})
+        branches = _branches(graph, ranking, ignored) if remove_branches else {}
+        return cls(model, example_inputs, graph, ranking, branches, dict(start or {}))
 
     @property
     def full_widths(self) -> dict[str, int]:
         """Units per free group in the dense model."""
         return {name: len(ranked.scores) for name, ranked in self.ranking.items()}
 
+    @property
+    def start_widths(self) -> dict[str, int]:
+        """Units per free group that the search begins with."""
+        return {**self.full_widths, **self.start}
+
     def menu_widths(self, step: int) -> dict[str, tuple[int, ...]]:
-        """Widths per group at which some layer's channels are a multiple of ``step``, and the full width.
+        """Widths per group at which some layer's channels are a multiple of ``step``, and the one it starts with.
 
         A unit that is several channels wide everywhere (both halves of a chunk and nothing else) needs fewer units, and
         so does one that is a row of channels: a head, a group of a convolution.
@@ -105,7 +116,9 @@ class Prunable:
             stride = max(step // per_unit, 1)
             while full > stride * MAX_CHOICES:
                 stride *= 2
-            menu[name] = (0, *useful_widths(full, stride)) if name in inside else useful_widths(full, stride)
+            first, widths = self.start_widths[name], useful_widths(full, stride)
+            widths = (*(width for width in widths if width < first), first)
+            menu[name] = (0, *widths) if name in inside and first else widths
         return menu
 
     def plan(self, widths: Mapping[str, int]) -> Plan:

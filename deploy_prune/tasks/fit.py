@@ -26,6 +26,7 @@ from deploy_prune.tasks.epoch_bar import EpochBar
 from deploy_prune.tasks.fit_settings import FitSettings
 from deploy_prune.tasks.fit_state import STATE_FILE, FitState, read_state
 from deploy_prune.tasks.resume import run_key
+from deploy_prune.tasks.task import Regularizer
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Fit:
         score_name: what ``evaluate`` returns.
         evaluate_every: epochs between two scores; the last epoch has one too.
         about: what else the result depends on (data, augmentation, teacher): a change of it starts the run anew.
+        regularizer: adds to the gradients before each step; it is to be in ``about``.
     """
 
     batches: TrainingBatches
@@ -54,6 +56,7 @@ class Fit:
     score_name: str = "score"
     evaluate_every: int = 1
     about: Any = None
+    regularizer: Regularizer | None = None
 
     def run(self, model: nn.Module, out_dir: Path, progress: Progress | None = None) -> nn.Module:
         """Return a trained copy of ``model`` on the CPU in eval mode; ``out_dir`` keeps the state and the logs.
@@ -88,6 +91,7 @@ class _Training:
             self.module.load_state_dict(state.model)
         optimizer = _make_optimizer(self.module, fit.settings)
         self.model, self.optimizer = self.fabric.setup(self.module, optimizer)
+        self.regularize = fit.regularizer.attach(self.module) if fit.regularizer else None
         self.average = AveragedModel(self.module, avg_fn=self._mix, use_buffers=True).eval()
         if state.model:
             self.average.module.load_state_dict(state.averaged)
@@ -126,6 +130,8 @@ class _Training:
                 raise self._lost(epoch)
             total += value
             self.fabric.backward(loss)
+            if self.regularize:
+                self.regularize((epoch + 1) / fit.epochs)
             if fit.settings.clip_norm:
                 self.fabric.clip_gradients(
                     self.model, self.optimizer, max_norm=fit.settings.clip_norm, error_if_nonfinite=False

@@ -19,6 +19,13 @@ class Metric:
     value: float
 
 
+class Regularizer(Protocol):
+    """Adds to the gradients what drives units towards zero; its ``repr`` says all that a training depends on."""
+
+    def attach(self, model: nn.Module) -> Callable[[float], None]:
+        """Return what is called between backward and step, with the share of the training's epochs begun, up to 1."""
+
+
 class Task(Protocol):
     """A network's purpose together with its data. Images are RGB, float32 in [0, 1], of shape (n, 3, H, W).
 
@@ -59,9 +66,10 @@ class Task(Protocol):
         *,
         epochs: int,
         teacher: nn.Module | None = None,
+        regularizer: Regularizer | None = None,
         progress: Progress | None = None,
     ) -> nn.Module:
-        """Return a pruned ``model`` retrained, no channel added; ``teacher`` is the dense network, if any."""
+        """Return a ``model`` retrained, no channel added; ``teacher`` is the dense network, if any."""
 
     def evaluate(self, model: nn.Module | Path) -> Metric:
         """Return the score of a module, or of an ``.onnx`` file, on the validation data."""

@@ -23,7 +23,7 @@ from deploy_prune.tasks.fit import Fit
 from deploy_prune.tasks.fit_settings import FitSettings
 from deploy_prune.tasks.predict import Predict, predictor
 from deploy_prune.tasks.resume import run_key
-from deploy_prune.tasks.task import Metric, Task
+from deploy_prune.tasks.task import Metric, Regularizer, Task
 
 FORMAT = "deploy_prune.module"  # of the files that save() writes
 
@@ -119,10 +119,11 @@ class TorchTask(ABC):
         *,
         epochs: int,
         teacher: nn.Module | None = None,
+        regularizer: Regularizer | None = None,
         progress: Progress | None = None,
     ) -> nn.Module:
-        """Return a retrained copy of a pruned ``model``; it learns from ``teacher`` too, if there is one."""
-        return self._fit(model, out_dir, epochs, self.finetuning, teacher, progress)
+        """Return a retrained copy of ``model``; it learns from ``teacher`` too, if there is one."""
+        return self._fit(model, out_dir, epochs, self.finetuning, teacher, progress, regularizer)
 
     def evaluate(self, model: nn.Module | Path) -> Metric:
         """Return the score of a module, or of an ``.onnx`` file in ONNX Runtime, on the validation data."""
@@ -181,6 +182,7 @@ class TorchTask(ABC):
         settings: FitSettings,
         teacher: nn.Module | None,
         progress: Progress | None,
+        regularizer: Regularizer | None = None,
     ) -> nn.Module:
         self.check_network(model, "the network")
         self.check_data(progress)
@@ -200,6 +202,7 @@ class TorchTask(ABC):
             epochs,
             title=f"train {self.name}",
             score_name=self.metric_name,
-            about=[self.about(), run_key({}, teacher)],
+            about=[self.about(), run_key({}, teacher), repr(regularizer)],
+            regularizer=regularizer,
         )
         return fit.run(model, out_dir, progress)

@@ -19,7 +19,7 @@ from deploy_prune.tasks.epoch_bar import EpochBar
 from deploy_prune.tasks.kept_module import check_trainable, refuse_rebuild
 from deploy_prune.tasks.resume import TrainingState, run_key
 from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
-from deploy_prune.tasks.task import Metric
+from deploy_prune.tasks.task import Metric, Regularizer
 from deploy_prune.tasks.ultralytics_data import open_data, training_batches
 from deploy_prune.tasks.ultralytics_faults import check_data
 from deploy_prune.tasks.ultralytics_kinds import find_kind
@@ -109,13 +109,14 @@ class UltralyticsTask:
         *,
         epochs: int,
         teacher: nn.Module | None = None,
+        regularizer: Regularizer | None = None,
         progress: Progress | None = None,
     ) -> nn.Module:
-        """Return a retrained copy of a pruned ``model``, drawn to ``teacher``'s features, if there is one.
+        """Return a retrained copy of ``model``, drawn to ``teacher``'s features, if there is one.
 
         In classification it is the outputs that are drawn to the teacher's.
         """
-        return self._fit(model, out_dir, epochs, self.finetuning, teacher, progress)
+        return self._fit(model, out_dir, epochs, self.finetuning, teacher, progress, regularizer)
 
     def evaluate(self, model: nn.Module | Path) -> Metric:
         """Return the score on the validation data of a module, or of an ``.onnx`` file in ONNX Runtime."""
@@ -202,13 +203,14 @@ class UltralyticsTask:
         schedule: Schedule,
         teacher: nn.Module | None,
         progress: Progress | None,
+        regularizer: Regularizer | None = None,
     ) -> nn.Module:
         data = open_data(self.task, self.data)
         self._check(model, data)
         out_dir.mkdir(parents=True, exist_ok=True)
         arguments = self._arguments(out_dir) | {"epochs": epochs}
         about = self.data.read_text() if self.data.is_file() else data["names"]
-        settings = arguments | asdict(schedule) | {"data": about, "project": None}
+        settings = arguments | asdict(schedule) | {"data": about, "project": None, "regularizer": repr(regularizer)}
         state = TrainingState(out_dir / "training_state.pt", run_key(settings, model, teacher), self.seed)
         if not state.is_done(epochs):
             check_data(self.task, data, self.data, progress)
@@ -217,7 +219,7 @@ class UltralyticsTask:
                 arguments["distill_model"] = str(self.save(teacher, out_dir / "teacher.pt"))
             bar = EpochBar(progress, f"train {Path(self.model).stem}", epochs)
             outputs_of = teacher if self.task == "classify" else None
-            TrainingRun(self.task, arguments, schedule, state, bar, outputs_of).train(deepcopy(model))
+            TrainingRun(self.task, arguments, schedule, state, bar, outputs_of, regularizer).train(deepcopy(model))
         return self._describe(state.result(model), data)
 
     def _build(self, config: str, data: Mapping[str, Any]) -> nn.Module:

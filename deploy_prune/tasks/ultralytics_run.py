@@ -1,6 +1,6 @@
 """One training by Ultralytics that may be killed at any moment and goes on where it was."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,29 @@ from torch import nn
 from deploy_prune.errors import InputError
 from deploy_prune.tasks import ultralytics_api as api
 from deploy_prune.tasks.epoch_bar import EpochBar
+from deploy_prune.tasks.kept_module import student_of
 from deploy_prune.tasks.logit_distillation import LogitDistillation
 from deploy_prune.tasks.resume import KeepsToItself, TrainingState
 from deploy_prune.tasks.schedule import Schedule
+from deploy_prune.tasks.task import Regularizer
 from deploy_prune.tasks.ultralytics_kinds import find_kind
 from deploy_prune.tasks.ultralytics_trainers import pruned_trainer
 
 VALIDATE_EVERY = 5  # epochs between two looks at the validation data, for the person watching
+
+
+class Regularized:
+    """Mixin for an Ultralytics trainer that adds to the gradients before each step, if there is what to add."""
+
+    regularize: Callable[[float], None] | None = None
+    epoch: int
+    epochs: int
+
+    def optimizer_step(self) -> None:
+        """Regularize, then step as the class behind does, which is without gradient scaler: AMP is off."""
+        if self.regularize is not None:
+            self.regularize((self.epoch + 1) / self.epochs)
+        super().optimizer_step()  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -30,6 +46,7 @@ class TrainingRun:
         state: what the run goes on from, and where its result is kept.
         bar: shows the epochs.
         teacher: a dense classifier whose outputs the network is drawn to; for other tasks the arguments name it.
+        regularizer: adds to the gradients before each step.
     """
 
     task: str
@@ -38,6 +55,7 @@ class TrainingRun:
     state: TrainingState
     bar: EpochBar
     teacher: nn.Module | None = None
+    regularizer: Regularizer | None = None
 
     def train(self, model: nn.Module) -> None:
         """Train ``model`` in place; the result is ``state.result``.
@@ -56,7 +74,7 @@ class TrainingRun:
                 raise InputError(f"{lost}; train with a smaller lr0 than {self.schedule.lr0}") from error
 
     def _start(self, model: nn.Module) -> Any:
-        run = type("_Run", (KeepsToItself, pruned_trainer(self.task)), {})
+        run = type("_Run", (KeepsToItself, Regularized, pruned_trainer(self.task)), {})
         with api.quiet():
             try:
                 trainer = run(overrides=dict(self.arguments))
@@ -75,6 +93,8 @@ class TrainingRun:
         if self.teacher is not None:
             own = trainer.model.init_criterion()
             trainer.model.criterion = LogitDistillation(own, deepcopy(self.teacher), self.schedule.distill_logits)
+        if self.regularizer is not None:
+            trainer.regularize = self.regularizer.attach(student_of(trainer.model))
         self.bar.show(trainer.start_epoch)
 
     def _choose_validation(self, trainer: Any) -> None:

@@ -25,7 +25,7 @@ def test_loss_may_rise_with_width_and_be_negative():
         (
             (8, 16),
             (1.0, 0.5),
-            "loss 0.5 at the full width 16, expected 0: losses count from the dense network",
+            "loss 0.5 at the last width 16, expected 0: losses count from there",
         ),
     ],
 )
