@@ -51,10 +51,12 @@ class Distillation:
     Attributes:
         temperature: both outputs' logits are divided by it, so that small probabilities count.
         share: of the loss that is the divergence from the teacher; the rest is that of the labels.
+        attention: weight of the distance between attention maps (``tasks.attention_transfer``), beside both.
     """
 
     temperature: float = 4.0
     share: float = 0.5
+    attention: float = 0.0
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
@@ -109,6 +111,11 @@ class ClassificationTask(TorchTask):
         if self.weights is not None and self.weights != PRETRAINED:
             return self.load(Path(self.weights))
         return build_classifier(self.model, self._found.classes, self._size, self.weights == PRETRAINED)
+
+    @property
+    def attention_weight(self) -> float:  # type: ignore[override]
+        """What ``distillation`` says."""
+        return self.distillation.attention
 
     def example_inputs(self) -> Tensor:
         """Return noise in [0, 1] of shape (1, 3, S, S), the same every time."""

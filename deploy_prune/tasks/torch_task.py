@@ -18,6 +18,7 @@ from torch.utils.data import default_collate
 
 from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import export_onnx
+from deploy_prune.tasks.attention_transfer import Watched, find_stages
 from deploy_prune.tasks.batches import TrainingBatches, seeded
 from deploy_prune.tasks.fit import Fit
 from deploy_prune.tasks.fit_settings import FitSettings
@@ -41,6 +42,8 @@ class TorchTask(ABC):
         seed: of first weights, order of samples and augmentation.
         training: settings for the dense network.
         finetuning: settings for the pruned one.
+        attention_weight: of the distance between the teacher's and the pruned network's attention maps, beside
+            :meth:`distilled_loss`; see ``tasks.attention_transfer``.
     """
 
     name: str = "custom"
@@ -48,6 +51,7 @@ class TorchTask(ABC):
     seed: int = 0
     training: FitSettings = FitSettings()
     finetuning: FitSettings = replace(FitSettings(), lr0=1e-3)
+    attention_weight: float = 0.0
 
     @abstractmethod
     def network(self) -> nn.Module:
@@ -174,6 +178,22 @@ class TorchTask(ABC):
         self.check_network(model, str(path))
         return model
 
+    def _taught_by(self, teacher: nn.Module) -> Callable[[nn.Module, Any], Tensor]:
+        """The loss with the dense network as teacher: of its outputs and, if they count, of where it looks."""
+        guide = deepcopy(teacher).eval().requires_grad_(False)
+        stages = find_stages(guide, self.example_inputs()) if self.attention_weight else ()
+
+        def loss(model: nn.Module, batch: Any) -> Tensor:
+            guide.to(batch[0].device)
+            if not stages:
+                return self.distilled_loss(model, guide, batch)
+            watched = Watched(getattr(model, "module", model), guide, stages)
+            with watched.watching():
+                taught = self.distilled_loss(model, guide, batch)
+            return taught + self.attention_weight * watched.distance()
+
+        return loss
+
     def _fit(
         self,
         model: nn.Module,
@@ -186,23 +206,15 @@ class TorchTask(ABC):
     ) -> nn.Module:
         self.check_network(model, "the network")
         self.check_data(progress)
-        loss = self.loss
-        if teacher is not None:
-            guide = deepcopy(teacher).eval().requires_grad_(False)
-
-            def loss(model: nn.Module, batch: Any) -> Tensor:
-                guide.to(batch[0].device)
-                return self.distilled_loss(model, guide, batch)
-
         fit = Fit(
             TrainingBatches(self.samples("train", True), settings.batch, self.seed, self.collate, settings.workers),
-            loss,
+            self.loss if teacher is None else self._taught_by(teacher),
             lambda module: self.score(predictor(module)),
             settings,
             epochs,
             title=f"train {self.name}",
             score_name=self.metric_name,
-            about=[self.about(), run_key({}, teacher), repr(regularizer)],
+            about=[self.about(), run_key({"attention": self.attention_weight}, teacher), repr(regularizer)],
             regularizer=regularizer,
         )
         return fit.run(model, out_dir, progress)
