@@ -59,8 +59,9 @@ def _classifier(model: str, data: str, size: int, train: int, epochs: int, finet
             finetuning=dataclasses.replace(classification.FINETUNING, **training),  # type: ignore[arg-type]
         )
 
-    short = data.removeprefix("classify-") if data.startswith("classify-") else "easy"
-    return Case(f"{model.partition('/')[2]}, {short}", make, data, train, 500, size, epochs, finetuning)
+    short = "plain" if data == "digits" else data.removeprefix("classify-")
+    val = 359 if data == "digits" else 500  # plain digits there are no more of
+    return Case(f"{model.partition('/')[2]}, {short}", make, data, train, val, size, epochs, finetuning)
 
 
 def _yolo(model: str, peer: str) -> Case:
@@ -82,12 +83,12 @@ def _deeplab() -> Case:
 CASES = {
     case.name: case
     for case in (
-        _classifier("torchvision/resnet18", "classify-large", 64, 1500, 6, 2),
-        _classifier("torchvision/resnet18", "classify", 64, 2500, 8, 2),
-        _classifier("torchvision/mobilenet_v2", "classify-large", 64, 2500, 10, 3),
-        _classifier("torchvision/mobilenet_v2", "classify", 64, 2500, 12, 3),
-        _classifier("timm/convnext_atto", "classify-large", 64, 2500, 10, 3),
-        _classifier("timm/convnext_atto", "classify", 64, 2500, 12, 3),
+        _classifier("torchvision/resnet18", "digits", 32, 1200, 6, 2),
+        _classifier("torchvision/resnet18", "classify-large", 64, 3000, 8, 2),
+        _classifier("torchvision/mobilenet_v2", "digits", 32, 1200, 12, 4),
+        _classifier("torchvision/mobilenet_v2", "classify-large", 64, 3000, 12, 3),
+        _classifier("timm/convnext_atto", "digits", 32, 1200, 12, 4),
+        _classifier("timm/convnext_atto", "classify-large", 64, 3000, 12, 3),
         _yolo("yolov8n", "C2f"),
         _yolo("yolo11n", "none"),
         _deeplab(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from deploy_prune.datasets.pixels import SUFFIXES, read_rgb
+from deploy_prune.datasets.pixels import SUFFIXES, read_whole
 from deploy_prune.datasets.sources import SPLITS
 from deploy_prune.errors import InputError
 
@@ -83,9 +83,7 @@ def _is_picture(path: Path) -> bool:
 def _fault(path: Path) -> str | None:
     """What is wrong with a picture, None if nothing."""
     try:
-        read_rgb(path)
-    except ImportError:  # Ultralytics makes Pillow look for a package for HEIC where it knows no format
-        return f"{path} cannot be decoded (no picture); take it away or write it again"
-    except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: what Pillow raises for a broken PNG
-        return f"{path} cannot be decoded ({str(error).splitlines()[0]}); take it away or write it again"
+        read_whole(path)
+    except InputError as error:
+        return str(error)
     return None

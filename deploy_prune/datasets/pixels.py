@@ -96,9 +96,11 @@ def read_whole(path: Path, *, indices: bool = False) -> NDArray[np.uint8]:
                     f"{path} has pixels of mode {image.mode}; expected a grey or palette PNG of class numbers"
                 )
             return np.asarray(image)
+    except InputError:
+        raise
     except (UnidentifiedImageError, ImportError):  # Ultralytics makes Pillow look for a package for HEIC then
         raise InputError(f"{path} is no picture; take it away or write it again") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be decoded ({error}); take it away or write it again") from error
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from deploy_prune.count import count
+from deploy_prune.errors import InputError
 from deploy_prune.export.parity import check_parity
 from deploy_prune.pipeline.device import write_json
 from deploy_prune.pipeline.handover import (
@@ -59,7 +60,11 @@ def write_data(settings: RunSettings, context: StageContext) -> str:
     """Write the embedded images, or look whether the user's own can be read."""
     data = settings.recipe.data
     if data.name is None:
-        open_task(settings, context).calibration_inputs(max(1, settings.recipe.recovery_images))
+        task = open_task(settings, context)
+        task.calibration_inputs(1)
+        images, there = settings.recovery_images(task), task.training_images()
+        if images > there:
+            raise InputError(f"recover.images is {images}, and {data.path} has {there} training images; ask for fewer")
         return f"your own data set {data.path}"
     from deploy_prune.datasets.write import write_digits
 

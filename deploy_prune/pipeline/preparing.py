@@ -68,7 +68,7 @@ def _go_to(
     folder.mkdir(parents=True, exist_ok=True)
     plan, found = _plan_for(budget, model, widths, settings, context, folder)
     pruned = apply_plan(model, plan)
-    if images := recipe.recovery_images:
+    if images := settings.recovery_images(task):
         pruned = recover_by(task, model, pruned, plan, images, context.progress).model
     if epochs := recipe.schedule.epochs:
         teacher = task.load(context.output_file(DENSE_MODEL)) if recipe.finetune.distil else None

@@ -31,7 +31,8 @@ MIN_BATCHES = 4
 
 def write_recovered(settings: RunSettings, context: StageContext) -> str:
     """Win back what can be without training, and judge the model anew."""
-    task, images = open_task(settings, context), settings.recipe.recovery_images
+    task = open_task(settings, context)
+    images = settings.recovery_images(task)
     model = task.load(context.output_file(PRUNED_MODEL))
     if not images:
         _write(task, model, (), (), context.out)

@@ -86,6 +86,11 @@ class RunSettings:
         batches = task.calibration_batches(n, max(1, BATCH_ELEMENTS // (3 * size**2)))
         return Calibration(batches, task.loss, singles=task.calibration_batches(n, 1))
 
+    def recovery_images(self, task: "Task") -> int:
+        """Training images that recovery gets: what the recipe says, else as many as are usual and there are."""
+        asked = self.recipe.recovery_images
+        return min(asked, task.training_images()) if asked and self.recipe.recover.images is None else asked
+
     def facts(self) -> dict[str, object]:
         """What stages depend on, by name; a stage is redone when a fact that it reads has changed."""
         recipe = self.recipe

@@ -74,6 +74,9 @@ class Task(Protocol):
     def evaluate(self, model: nn.Module | Path) -> Metric:
         """Return the score of a module, or of an ``.onnx`` file, on the validation data."""
 
+    def training_images(self) -> int:
+        """Return how many training images there are."""
+
     def calibration_inputs(self, n: int) -> Tensor:
         """Return ``n`` training images of shape (n, 3, H, W), exactly as the network receives them."""
 

@@ -133,6 +133,10 @@ class TorchTask(ABC):
         """Return the score of a module, or of an ``.onnx`` file in ONNX Runtime, on the validation data."""
         return Metric(self.metric_name, self.score(predictor(model)))
 
+    def training_images(self) -> int:
+        """Return the number of training samples."""
+        return len(self.samples("train", False))
+
     def calibration_inputs(self, n: int) -> Tensor:
         """Return ``n`` training inputs, spread evenly over the set, of shape (n, ...)."""
         inputs: Tensor = self.calibration_batches(n, n)[0][0]

@@ -126,6 +126,10 @@ class UltralyticsTask:
         arguments = self._arguments(Path()) | {"batch": 32, "rect": False, "cache": False}
         return Metric(self.metric_name, api.validate(self.task, model, arguments))
 
+    def training_images(self) -> int:
+        """Return how many training images Ultralytics finds."""
+        return len(api.training_images(self.task, open_data(self.task, self.data), self.image_size))
+
     def calibration_inputs(self, n: int) -> Tensor:
         """Return ``n`` training images, spread evenly over the set, of shape (n, 3, H, W).
 

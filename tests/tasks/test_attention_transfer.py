@@ -63,6 +63,6 @@ def test_finetuning_brings_the_maps_of_a_pruned_network_nearer(tmp_path):
     found = {}
     for weight in (0.0, 100.0):
         teaching = replace(task, distillation=Distillation(attention=weight))
-        tuned = teaching.finetune(pruned, tmp_path / f"{weight}", epochs=3, teacher=dense)
+        tuned = teaching.finetune(pruned, tmp_path / f"{weight}", epochs=10, teacher=dense)
         found[weight] = distance(tuned)
     assert found[100.0] < 0.7 * found[0.0]
