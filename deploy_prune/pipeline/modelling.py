@@ -25,6 +25,7 @@ from deploy_prune.pipeline.handover import (
     START_MODEL,
     write_records,
 )
+from deploy_prune.pipeline.processes import train_in_processes
 from deploy_prune.pipeline.recipe import Recipe
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
@@ -84,7 +85,9 @@ def write_dense(settings: RunSettings, context: StageContext) -> str:
     """Build the dense model and train it."""
     task, epochs = open_task(settings, context), settings.recipe.train.epochs
     model = task.build()
-    if epochs:
+    if epochs and settings.recipe.train.processes > 1:
+        model = train_in_processes(task, model, settings.recipe.train, context)
+    elif epochs:
         model = task.train(model, context.work, epochs=epochs, progress=context.progress)
     task.save(model, context.out / DENSE_MODEL.name)
     params = shown(sum(parameter.numel() for parameter in model.parameters()))
@@ -122,8 +125,11 @@ def write_finetuned(settings: RunSettings, context: StageContext) -> str:
     """Retrain the pruned model as it is; no channel comes back."""
     task, finetune = open_task(settings, context), settings.recipe.finetune
     model = task.load(context.output_file(RECOVERED_MODEL))
-    teacher = task.load(context.output_file(DENSE_MODEL)) if finetune.distil else None
-    if finetune.epochs:
+    dense = context.output_file(DENSE_MODEL) if finetune.distil else None
+    if finetune.epochs and finetune.processes > 1:
+        model = train_in_processes(task, model, finetune, context, dense)
+    elif finetune.epochs:
+        teacher = task.load(dense) if dense else None
         model = task.finetune(model, context.work, epochs=finetune.epochs, teacher=teacher, progress=context.progress)
     task.save(model, context.out / FINETUNED_MODEL.name)
     step = judge(task, model, "finetune")

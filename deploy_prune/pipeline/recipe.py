@@ -73,10 +73,11 @@ class TrainRecipe(_Section):
     precision: str | None = None
     patience: int | None = pydantic.Field(default=None, ge=0)
     workers: int | None = pydantic.Field(default=None, ge=0)
+    processes: int = pydantic.Field(default=1, ge=1)  # each with its share of a batch; one per GPU
 
     def changes(self) -> dict[str, Any]:
         """The schedule's settings that the recipe changes."""
-        return self.model_dump(exclude={"epochs", "distil"}, exclude_none=True)
+        return self.model_dump(exclude={"epochs", "distil", "processes"}, exclude_none=True)
 
 
 _Names = Annotated[tuple[str, ...], pydantic.Field(strict=False)]
@@ -237,6 +238,8 @@ class Recipe(_Section):
             raise ValueError(f"{self.model} is for {', '.join(known)}, and the task is {self.task}")
         if self.weights is not None and self.library not in ("torchvision", "timm"):
             raise ValueError("weights: only for models torchvision/NAME and timm/NAME; a YOLO .pt is given as model")
+        if self.library == "ultralytics" and max(self.train.processes, self.finetune.processes) > 1:
+            raise ValueError("processes: YOLO networks are trained by one process here; docs/ultralytics.md has more")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -31,7 +31,7 @@ __all__ = ["UltralyticsTask", "pruned_trainer"]
 
 @dataclass(frozen=True)
 class UltralyticsTask:
-    """A YOLO network and a data set in Ultralytics' format, on the CPU; methods as in ``tasks.task.Task``.
+    """A YOLO network and a data set in Ultralytics' format; methods as in ``tasks.task.Task``.
 
     Attributes:
         data: the data set's ``.yaml`` file; for ``classify`` the folder with ``train/CLASS/`` and ``val/CLASS/``.
@@ -260,7 +260,7 @@ class UltralyticsTask:
             "project": str(folder.resolve()),
             "name": "ultralytics",
             "exist_ok": True,
-            "device": "cpu",
+            "device": api.device(),
             "workers": 0,
             "cache": "ram",  # so that mosaic draws from all images, not from a buffer that a kill empties
             "amp": False,

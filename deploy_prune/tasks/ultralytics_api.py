@@ -238,6 +238,11 @@ def training_images(task: str, data: Mapping[str, Any], image_size: int) -> Sequ
         return images
 
 
+def device() -> str:
+    """What Ultralytics trains and validates on: the first GPU, else the CPU."""
+    return "0" if torch.cuda.is_available() else "cpu"
+
+
 def export_file(model: nn.Module, image_size: int, folder: Path, simplify: bool = True) -> Path:
     """Write ``model.onnx`` into ``folder`` for one image of a fixed size; ``model`` itself stays as it is.
 

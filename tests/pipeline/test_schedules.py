@@ -1,46 +1,20 @@
 """A run with sparse training and a milder budget on the way: real stages on real images."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
+from pipeline.small_recipe import PROFILE, RECIPE, run
 
 from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.preparing import milder_budgets
 from deploy_prune.report.result import read_result
-
-PROFILE = {
-    "name": "quick",
-    "engine": "onnxruntime",
-    "measuring": {"warm_up_runs": 2, "warm_up_max_s": 0.3, "min_runs": 10, "min_s": 0, "max_s": 1},
-}
-RECIPE = {
-    "name": "two_steps",
-    "task": "classify",
-    "model": "torchvision/resnet18",
-    "data": {"name": "digits", "difficulty": "plain", "train": 64, "val": 20, "image_size": 32},
-    "train": {"epochs": 1},
-    "sparse": {"epochs": 1, "kind": "group_norm", "strength": 1e-3},
-    "schedule": {"steps": 2, "epochs": 1},
-    "recover": {"images": 8},
-    "finetune": {"epochs": 1},
-    "search": {"calibration_images": 4},
-    "export": {"parity_images": 2},
-    "budget": {"speedup": 1.8},
-}
 
 
 def test_budgets_on_the_way_lie_in_equal_ratios():
     assert milder_budgets(Budget(speedup=8.0), 1.0, 3) == [Budget(speedup=2.0), Budget(speedup=4.0)]
     assert milder_budgets(Budget(latency_s=0.25), 1.0, 2) == [Budget(speedup=2.0)]
     assert milder_budgets(Budget(speedup=2.0), 1.0, 1) == []
-
-
-def run(folder, *changes):
-    command = [sys.executable, "-m", "deploy_prune", "run", folder / "two_steps.yaml", *changes]
-    return subprocess.run([*command, "--out", folder / "run"], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
