@@ -91,7 +91,7 @@ def take_rounds(
 
 def prepare_turns(*runners: Runner) -> list[int]:
     """Warm all up, keep them on one core where that is fair, and say how many runs make a turn of each."""
-    turn_runs = [1 + max(MIN_TURN_RUNS, math.ceil(TURN_S / typical_s(r.warm_up()))) for r in runners]
+    turn_runs = [1 + max(MIN_TURN_RUNS, math.ceil(max(TURN_S, r.block_s) / typical_s(r.warm_up()))) for r in runners]
     first = runners[0]
     if first.profile.threads == 1 and first.profile.affinity is None:
         core = first.pin()

@@ -1,0 +1,71 @@
+"""Engines that were built on this machine, kept so that the same model is not built again.
+
+An engine runs on the GPU and under the TensorRT version that built it only, so it is never copied to another machine;
+the key holds the host's name, since home folders are shared. An engine is executable code: nothing is loaded that this
+package has not built itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ENGINE, LAYERS, FACTS = "model.engine", "layers.json", "build.json"
+_CHUNK_BYTES = 1 << 20
+
+
+def open_cache(settings: dict[str, Any]) -> Path:
+    """The folder of engines and timing caches, from the profile's ``cache`` or the user's cache folder; made if new."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(settings["cache"]) if settings["cache"] else user / "deploy_prune" / "tensorrt"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def engine_key(model: str, version: str, choices: list[Any]) -> str:
+    """Twenty hex digits of SHA-256 over the model's bytes and everything that the engine depends on besides."""
+    digest = hashlib.sha256(json.dumps([platform.node(), version, choices]).encode("utf-8"))
+    digest.update(file_digest(Path(model)).encode("ascii"))
+    return digest.hexdigest()[:20]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def build_once(place: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """The facts of the engine in the folder ``place``, which is built where it is not there yet.
+
+    Args:
+        place: of this engine alone. It appears whole or not at all, so a build that is killed leaves nothing to trust.
+        build: writes ``ENGINE`` and ``LAYERS`` into the folder that it is given, and returns what to keep as facts.
+    """
+    if not (place / FACTS).is_file():
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=str(place.parent)) as name:
+            folder = Path(name, "engine")
+            folder.mkdir()
+            facts = build(folder)
+            engine = folder / ENGINE
+            facts = {**facts, "engine_bytes": engine.stat().st_size, "engine_sha256": file_digest(engine)}
+            (folder / FACTS).write_text(json.dumps(facts, indent=2), encoding="utf-8")
+            if not place.exists():  # else another process was faster, and its engine is as good
+                folder.rename(place)
+    kept: dict[str, Any] = json.loads((place / FACTS).read_text(encoding="utf-8"))
+    return kept
+
+
+def forget(place: Path) -> None:
+    """Remove an engine that cannot be used any more."""
+    shutil.rmtree(str(place), ignore_errors=True)
