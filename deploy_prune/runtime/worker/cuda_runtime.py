@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ class Cuda:
     def __init__(self) -> None:
         self._library = load_library()
         self._library.cudaGetErrorString.restype = ctypes.c_char_p
-        self.stream = self._make("cudaStreamCreate")
+        try:
+            self.stream = self._make("cudaStreamCreate")  # the first call, which finds that there is no GPU or driver
+        except RefusedError as refused:
+            raise RefusedError("device", str(refused)) from refused
         self._start, self._stop = self._make("cudaEventCreate"), self._make("cudaEventCreate")
 
     def allocate(self, nbytes: int) -> int:
@@ -72,11 +76,13 @@ class Cuda:
 
 
 def load_library() -> ctypes.CDLL:
-    """libcudart of the system, or of the packages that TensorRT's wheels bring."""
+    """libcudart: the one that this process has already, the system's, or that of the packages of TensorRT's wheels."""
+    mapped = Path("/proc/self/maps")
+    present = re.findall(r"/\S*libcudart\.so\S*", mapped.read_text(encoding="utf-8") if mapped.exists() else "")
     packages = importlib.util.find_spec("nvidia")
     folders = list(packages.submodule_search_locations or []) if packages is not None else []
     wheels = sorted(str(path) for folder in folders for path in Path(folder).glob("*/lib/libcudart.so.*"))
-    library = next(filter(None, map(open_library, (*_SONAMES, *wheels))), None)
+    library = next(filter(None, map(open_library, (*present, *_SONAMES, *wheels))), None)
     if library is None:
         raise RefusedError("device", f"CUDA's runtime library is not found ({_SONAMES[0]} or older)")
     return library

@@ -13,12 +13,18 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deploy_prune.runtime.worker.refusal import RefusedError
+
 ENGINE, LAYERS, FACTS = "model.engine", "layers.json", "build.json"
 _CHUNK_BYTES = 1 << 20
+_BUILDING = ".building-"
+# What a killed build has left is removed after a day; no build takes as long.
+_STALE_S = 86_400
 
 
 def open_cache(settings: dict[str, Any]) -> Path:
@@ -26,6 +32,9 @@ def open_cache(settings: dict[str, Any]) -> Path:
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(settings["cache"]) if settings["cache"] else user / "deploy_prune" / "tensorrt"
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(_BUILDING + "*"):
+        if time.time() - left.stat().st_mtime > _STALE_S:
+            forget(left)
     return folder
 
 
@@ -45,6 +54,27 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def open_engine(place: Path, build: Callable[[Path], dict[str, Any]], load: Callable[[], None]) -> dict[str, Any]:
+    """The facts of the engine in ``place`` once ``load`` has loaded it; one from earlier that fails is built again.
+
+    Args:
+        place: see ``build_once``.
+        build: see ``build_once``.
+        load: loads the engine, and raises ``RefusedError`` where that fails, as on another GPU or after an update.
+    """
+    existed = place.exists()
+    facts = build_once(place, build)
+    try:
+        load()
+    except RefusedError:
+        if not existed:
+            raise
+        forget(place)
+        facts = build_once(place, build)
+        load()
+    return facts
+
+
 def build_once(place: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """The facts of the engine in the folder ``place``, which is built where it is not there yet.
 
@@ -53,7 +83,7 @@ def build_once(place: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str
         build: writes ``ENGINE`` and ``LAYERS`` into the folder that it is given, and returns what to keep as facts.
     """
     if not (place / FACTS).is_file():
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=str(place.parent)) as name:
+        with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=str(place.parent)) as name:
             folder = Path(name, "engine")
             folder.mkdir()
             facts = build(folder)
@@ -66,6 +96,6 @@ def build_once(place: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str
     return kept
 
 
-def forget(place: Path) -> None:
-    """Remove an engine that cannot be used any more."""
-    shutil.rmtree(str(place), ignore_errors=True)
+def forget(folder: Path) -> None:
+    """Remove the folder of an engine that is of no use."""
+    shutil.rmtree(str(folder), ignore_errors=True)

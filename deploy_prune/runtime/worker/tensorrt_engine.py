@@ -17,12 +17,13 @@ from typing import Any
 from deploy_prune.runtime.worker.cuda_runtime import Cuda, device_name
 from deploy_prune.runtime.worker.feed import fix_shape, make_array
 from deploy_prune.runtime.worker.refusal import RefusedError
-from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, LAYERS, build_once, engine_key, open_cache
+from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, LAYERS, build_once, engine_key, forget, open_cache
 from deploy_prune.runtime.worker.tensorrt_flags import check_settings
 from deploy_prune.runtime.worker.tensorrt_reports import check_precision, join_times, read_layers, read_log
 from deploy_prune.runtime.worker.trtexec_engine import end_with_parent
 
 LOG, ANSWER = "build.log", "answer.json"
+CHOICES = ("typing", "dla_core", "optimization_level", "workspace_mib")
 _MIB = 1 << 20
 
 
@@ -46,10 +47,9 @@ class TensorRtModel:
             name: fix_shape(name, shape, conditions["batch"], conditions["axes"])
             for name, _, shape in conditions["inputs"]
         }
-        choices = ["python", precision, settings["typing"], settings["dla_core"], settings["optimization_level"]]
-        choices += [settings["workspace_mib"], self._shapes]
+        choices = [f"precision={precision}", *(f"{name}={settings[name]}" for name in CHOICES)]
         folder = open_cache(settings)
-        place = folder / engine_key(model, tensorrt.__version__, choices)
+        place = folder / engine_key(model, tensorrt.__version__, ["python", *choices, self._shapes])
         timing_cache = folder / f"timing-{tensorrt.__version__}-python.cache"
         dynamic = {
             name: self._shapes[name]
@@ -57,10 +57,14 @@ class TensorRtModel:
             if not all(isinstance(size, int) for size in shape)
         }
         request = BuildRequest(model, precision, settings, dynamic, timing_cache)
-        facts = build_once(place, lambda target: build_in_child(tensorrt, request, target))
-        self._layers = read_layers((place / LAYERS).read_text(encoding="utf-8"))
-        self._cuda = Cuda()
+
+        def build(target: Path) -> dict[str, Any]:
+            return {**build_in_child(tensorrt, request, target), "flags": choices}
+
+        facts = build_once(place, build)
+        self._cuda = Cuda()  # behind the build: a process that has started CUDA cannot be forked
         self._load(place, settings)
+        self._layers = read_layers((place / LAYERS).read_text(encoding="utf-8"))
         self.device_ns: int | None = None
         self._profiler = make_profiler(tensorrt) if profiling else None
         if self._profiler is not None:
@@ -101,7 +105,8 @@ class TensorRtModel:
             runtime.DLA_core = settings["dla_core"]
         engine = runtime.deserialize_cuda_engine((place / ENGINE).read_bytes())
         if engine is None:
-            raise RefusedError("failed", f"the engine in {place} cannot be loaded here; remove that folder")
+            forget(place)
+            raise RefusedError("failed", "the engine that was built earlier cannot be loaded and is removed; try again")
         context = engine.create_execution_context()
         if context is None:
             raise RefusedError("failed", "no memory for the engine's context")
@@ -211,7 +216,8 @@ def build_engine(trt: Any, logger: Any, request: BuildRequest, target: Path) -> 
         raise RefusedError("model", errors[0] if errors else "no engine could be built")
     (target / ENGINE).write_bytes(bytes(plan))
     temporary = request.timing_cache.with_name(f".{request.timing_cache.name}.{os.getpid()}")
-    temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
+    cache = config.get_timing_cache()
+    temporary.write_bytes(bytes(cache.serialize()))
     temporary.replace(request.timing_cache)
     runtime = trt.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(plan)

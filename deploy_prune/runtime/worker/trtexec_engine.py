@@ -18,7 +18,7 @@ from typing import Any
 
 from deploy_prune.runtime.worker.feed import fix_shape
 from deploy_prune.runtime.worker.refusal import RefusedError
-from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, LAYERS, build_once, engine_key, forget, open_cache
+from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, LAYERS, engine_key, open_cache, open_engine
 from deploy_prune.runtime.worker.tensorrt_flags import (
     WARM_UP_MS,
     build_arguments,
@@ -104,7 +104,7 @@ class TrtexecModel:
         return {"nodes": join_times(self._layers, self._layer_times), "graph": None}
 
     def _open_engine(self, model: str) -> tuple[Path, dict[str, Any]]:
-        """The folder of the engine and its facts; one from earlier that does not run any more is built again."""
+        """The folder of the engine and its facts; the engine has run."""
         folder = open_cache(self._settings)
         version = show_version(self._version)
         paths = {"onnx": model, "timing_cache": str(folder / f"timing-{version}.cache")}
@@ -118,17 +118,7 @@ class TrtexecModel:
 
         choices = drop_paths(arguments(Path()))
         place = folder / engine_key(model, version, choices)
-        existed = place.exists()
-        facts = build_once(place, build)
-        try:
-            self._try(place)
-        except RefusedError:
-            if not existed:
-                raise
-            forget(place)  # of another GPU or driver, perhaps
-            facts = build_once(place, build)
-            self._try(place)
-        return place, facts
+        return place, open_engine(place, build, lambda: self._try(place))
 
     def _build(self, arguments: list[str]) -> dict[str, Any]:
         start = time.monotonic()
