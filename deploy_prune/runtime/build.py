@@ -12,9 +12,9 @@ class Build:
     """A built engine.
 
     ``flags`` are the choices that it was built with, as the engine's tool takes them, names of files left out.
-    ``seconds`` is how long it took when it was built, which may have been for an earlier measurement. ``layers`` counts its layers. Where a DLA was asked for,
-    ``dla_layers`` run on it and ``gpu_layers`` do not; ``fallback`` are those of the network that the DLA could not
-    take. ``context_bytes`` is the device memory of one context, where it is known.
+    ``seconds`` is how long it took when it was built, which may have been for an earlier measurement. ``layers`` counts
+    its layers. Where a DLA was asked for, ``dla_layers`` run on it and ``gpu_layers`` do not; ``fallback`` are those of
+    the network that the DLA could not take. ``context_bytes`` is the device memory of one context, where it is known.
     """
 
     gpu: str

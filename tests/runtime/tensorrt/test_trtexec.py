@@ -17,6 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from deploy_prune.errors import InputError, MeasurementError
+from deploy_prune.pipeline.layer_rows import make_rows
 from deploy_prune.runtime.client import BOOTSTRAP, worker_sources
 from deploy_prune.runtime.measure import compare, measure, profile_nodes
 from deploy_prune.runtime.runner import Runner, engine_version
@@ -206,3 +207,12 @@ def test_a_killed_worker_takes_its_build_along(make_model, make_profile, monkeyp
     while is_alive(pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_layer_times_go_into_the_tables(make_model, make_profile):
+    profile = profile_nodes(make_model(), make_profile("10.16.1"))
+    assert type(profile).from_dict(profile.to_dict()).timing == profile.timing
+    rows = {row.name: row for row in make_rows(profile)}
+    conv = rows["/conv2/Conv"]
+    assert (conv.c_in, conv.c_out) == (32, 32) and conv.time_s == pytest.approx(1.0192e-5, rel=1e-4)
+    assert "Conv" in conv.layer and "Relu" in conv.layer
