@@ -188,14 +188,14 @@ class Runner:
         )
 
     def _prepare(self, folder: Path) -> tuple[Path, dict[str, Any], float]:
-        """The file for the worker, its conditions, and how long it may take to load."""
+        """The file for the worker, its conditions, and how long it may take to load; an engine may be built twice."""
         conditions = self.profile.model_dump(include=set(_PARAMETERS))
         if self.profile.engine != "tensorrt":
             return self.model, conditions, LOAD_TIMEOUT_S
         self._plain = make_plain(self.model, folder)
         settings = self.profile.tensorrt
         conditions |= {"inputs": self._plain.inputs, "tensorrt": settings.model_dump()}
-        return self._plain.path, conditions, LOAD_TIMEOUT_S + settings.build_timeout_s
+        return self._plain.path, conditions, LOAD_TIMEOUT_S + 2 * settings.build_timeout_s
 
     def _ask(self, do: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         try:

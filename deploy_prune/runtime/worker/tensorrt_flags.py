@@ -50,7 +50,7 @@ FLAGS = {
     "--noTF32": Flag(OLDEST, None, "fp32 means fp32"),
     "--fp16": Flag(OLDEST, REDEFINED, "weak typing: fp16 kernels are allowed"),
     "--int8": Flag(OLDEST, REDEFINED, "weak typing: int8 kernels are allowed"),
-    "--stronglyTyped": Flag((9, 1), None, "types are those of the file; from 11.0 on without effect, and not given"),
+    "--stronglyTyped": Flag((10, 0), None, "types are those of the file; from 11.0 on without effect, and not given"),
     "--useDLACore": Flag(OLDEST, None, "the DLA core to run on"),
     "--allowGPUFallback": Flag(OLDEST, None, "what the DLA cannot do runs on the GPU"),
     "--warmUp": Flag(OLDEST, None, "milliseconds of runs that do not count"),

@@ -7,6 +7,7 @@ a few lines of C over the host's memory and clock. No TensorRT and no GPU is her
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -20,6 +21,7 @@ from deploy_prune.runtime.runner import Runner
 from deploy_prune.runtime.worker import cuda_runtime
 from deploy_prune.runtime.worker.cuda_runtime import load_library
 from deploy_prune.runtime.worker.refusal import RefusedError
+from deploy_prune.runtime.worker.tensorrt_engine import BuildRequest, set_choices
 
 GPU_FILES = availability._GPU_FILES
 FOLDER = Path(__file__).with_name("python_stand_in")
@@ -118,6 +120,24 @@ def test_an_engine_that_cannot_be_loaded_any_more_makes_room_for_another(make_mo
     engine.write_text("of another GPU")
     assert "cannot be loaded and is removed; try again" in refusal(make_model(), make_profile(), MeasurementError)
     measure(make_model(), make_profile())
+
+
+def test_choices_of_the_builder(make_profile, monkeypatch):
+    profile = make_profile("int8", dla_core=1, workspace_mib=2, optimization_level=5)
+    import tensorrt  # the stand-in
+
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    config = tensorrt.Config()
+    request = BuildRequest("m", "int8", profile.tensorrt.model_dump(), {}, Path("t"))
+    set_choices(tensorrt, config, request)
+    flags = tensorrt.BuilderFlag
+    assert config.flags == {flags.TF32, flags.FP16, flags.INT8, flags.GPU_FALLBACK}
+    assert (config.default_device_type, config.DLA_core) == (tensorrt.DeviceType.DLA, 1)
+    assert config.builder_optimization_level == 5
+    plain = tensorrt.Config()
+    settings = make_profile("fp32", "strong").tensorrt.model_dump()
+    set_choices(tensorrt, plain, BuildRequest("m", "fp32", settings, {}, Path("t")))
+    assert plain.flags == set() and not hasattr(plain, "DLA_core")  # fp32 without TF32
 
 
 def test_the_real_library_has_every_function_and_says_that_there_is_no_gpu(make_model, make_profile, monkeypatch):

@@ -17,6 +17,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from deploy_prune.errors import InputError, MeasurementError
+from deploy_prune.hardware.profile import load_profile
+from deploy_prune.pipeline.device import record_key
 from deploy_prune.pipeline.layer_rows import make_rows
 from deploy_prune.runtime.client import BOOTSTRAP, worker_sources
 from deploy_prune.runtime.measure import compare, measure, profile_nodes
@@ -216,3 +218,12 @@ def test_layer_times_go_into_the_tables(make_model, make_profile):
     conv = rows["/conv2/Conv"]
     assert (conv.c_in, conv.c_out) == (32, 32) and conv.time_s == pytest.approx(1.0192e-5, rel=1e-4)
     assert "Conv" in conv.layer and "Relu" in conv.layer
+
+
+def test_stored_measurements_are_known_by_the_version_and_by_what_counts(make_profile):
+    key = record_key("timing", make_profile("10.13.3", dla_core=1), "model")
+    assert key.engine == "tensorrt 10.13.3"
+    counted = {"typing": "weak", "dla_core": 1, "workspace_mib": None, "optimization_level": 3}
+    assert json.loads(key.conditions)["tensorrt"] == counted
+    other = record_key("timing", load_profile("cpu-onnxruntime"), "model")
+    assert "tensorrt" not in json.loads(other.conditions)  # measurements from before are still found
