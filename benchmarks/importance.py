@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from digits import Data, accuracy_of, split_digits, train
 from scipy.stats import spearmanr
-from sklearn.datasets import load_digits
 from torch import nn
 
 import deploy_prune as tp
@@ -33,7 +33,6 @@ EPOCHS = 8
 SCORED_IMAGES = 256
 COLUMNS = (*(f"{ratio:.0%}" for ratio in RATIOS), f"{RATIOS[-1]:.0%}, new BN statistics", "rank correlation")
 
-Data = tuple[torch.Tensor, torch.Tensor]
 Criterion = Callable[[Any], torch.Tensor]
 
 
@@ -45,39 +44,6 @@ def build_network() -> nn.Module:
 
     features = [*layer(1, 32), *layer(32, 64), *layer(64, 64, 2), *layer(64, 128)]
     return nn.Sequential(*features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
-
-
-def split_digits(seed: int) -> tuple[Data, Data]:
-    """Two thirds of the images to train on, one third to test, in an order of the seed's."""
-    digits = load_digits()
-    images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
-    labels = torch.tensor(digits.target)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    train, test = order[:1198], order[1198:]
-    return (images[train], labels[train]), (images[test], labels[test])
-
-
-def train(model: nn.Module, data: Data) -> nn.Module:
-    """AdamW on one cycle of the learning rate; leaves the model in eval mode."""
-    images, labels = data
-    steps = (len(labels) + 31) // 32
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=EPOCHS * steps)
-    model.train()
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(labels)).split(32):
-            optimizer.zero_grad()
-            F.cross_entropy(model(images[batch]), labels[batch]).backward()
-            optimizer.step()
-            schedule.step()
-    return model.eval()
-
-
-@torch.no_grad()
-def accuracy_of(model: nn.Module, data: Data) -> float:
-    """Share of right answers, in percent."""
-    images, labels = data
-    return 100 * (model(images).argmax(1) == labels).float().mean().item()
 
 
 def plain(kind: type, **arguments: Any) -> Callable[[nn.Module, Data], Criterion]:
@@ -173,11 +139,11 @@ def measure_seed(seed: int) -> dict[str, list[float]]:
     """One figure per column by criterion; "dense" has its accuracy alone."""
     torch.manual_seed(seed)
     learned, held_out = split_digits(seed)
-    dense = train(build_network(), learned)
+    dense = train(build_network(), learned, epochs=EPOCHS, rate=3e-3, batch=32)
     scored = (learned[0][:SCORED_IMAGES], learned[1][:SCORED_IMAGES])
     groups = list(tp.DependencyGraph().build_dependency(dense, example_inputs=scored[0][:1]).get_all_groups())
     truth = {group.name: loss_changes(dense, group, scored) for group in groups}
-    found = {"dense": [accuracy_of(dense, held_out)]}
+    found = {"dense": [100 * accuracy_of(dense, held_out)]}
     for name, prepare in CRITERIA.items():
         criterion = prepare(dense, scored)
         scores = {group.name: criterion(group) for group in groups}
@@ -188,9 +154,9 @@ def measure_seed(seed: int) -> dict[str, list[float]]:
                 model, scored[0][:1], importance=lambda group, scores=scores: scores[group.name], pruning_ratio=ratio
             )
             pruner.step()
-            found[name].append(accuracy_of(model, held_out))
+            found[name].append(100 * accuracy_of(model, held_out))
         renew_statistics(model, learned[0])
-        found[name].append(accuracy_of(model, held_out))
+        found[name].append(100 * accuracy_of(model, held_out))
         ranks = [spearmanr(scores[name], changes).statistic for name, changes in truth.items()]
         found[name].append(statistics.mean(map(float, ranks)))
     return found

@@ -84,8 +84,27 @@ def predictions_markdown(found: dict) -> str:
     rows = [[one["model"], *errors(one)] for one in found["models"]]
     rows.append(["**all**", *errors(found["all"])])
     heads = ["model", "median error", "90th percentile", "bias", "within two standard deviations"]
-    plans = sum(len(one["plans"]) for one in found["models"])
-    return "\n\n".join([markdown(heads, rows), f"{plans} random plans, none of them used for fitting.", source(found)])
+    drawn = [abs(error_of(plan)) for one in found["models"] for plan in one["plans"]]
+    both = sorted([*drawn, *map(abs, tried_errors())])
+    text = (
+        f"{len(drawn)} random plans, none of them used for fitting. Together with all {len(both) - len(drawn)} plans "
+        f"that the searches above measured, each foreseen before its measurement: median error "
+        f"{100 * statistics.median(both):.1f} %, 90th percentile {100 * both[int(0.9 * len(both))]:.1f} %."
+    )
+    return "\n\n".join([markdown(heads, rows), text, source(found)])
+
+
+def tried_errors() -> list[float]:
+    """The error of every plan of every search, whatever the engine."""
+    found = [read(path) for path in sorted((RESULTS / "budgets").glob("*.json"))]
+    cells = [cell for one in found if one for model in one["models"] for cell in model["cells"]]
+    rounds = [tried for cell in cells for tried in cell.get("rounds", ())]
+    return [error_of(tried) for tried in rounds]
+
+
+def error_of(plan: dict) -> float:
+    """Prediction over measurement, less one."""
+    return plan["predicted_s"] / plan["measured_s"] - 1
 
 
 def errors(summary: dict) -> list[str]:

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from menu_networks import FINETUNE_EPOCHS, FINETUNE_LR, NETWORKS, Data, judge, split_digits, train, trained
+from digits import Data, split_digits
+from menu_networks import FINETUNE_EPOCHS, FINETUNE_LR, NETWORKS, judge, learn, trained
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -199,7 +200,7 @@ def accuracy_of(kind: str, seed: int, folder: Path) -> dict[str, Any]:
             macs = count(pruned, images[0][:1]).macs
             entry = dict(zip(("accuracy", "loss"), judge(pruned, held_out), strict=True)) | {"macs": macs}
             if ratio == RATIOS[-1] and name in FINETUNED:
-                entry["finetuned"] = judge(train(pruned, learned, FINETUNE_EPOCHS, FINETUNE_LR, seed), held_out)[0]
+                entry["finetuned"] = judge(learn(pruned, learned, FINETUNE_EPOCHS, FINETUNE_LR, seed), held_out)[0]
             if prunable is measured["l2, loss"][0]:
                 chosen.append(plan)
             rows[name][str(ratio)] = entry

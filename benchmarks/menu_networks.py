@@ -4,14 +4,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
+from digits import Data, train
 from torch import nn
 
 EPOCHS, FINETUNE_EPOCHS = 8, 1
 LR, FINETUNE_LR = 3e-3, 1e-3
 BATCH = 64
-
-Data = tuple[torch.Tensor, torch.Tensor]
 
 
 def convolution(
@@ -71,31 +69,10 @@ def build_mobilenet() -> nn.Module:
 NETWORKS = {"resnet": build_resnet, "mobilenet": build_mobilenet}
 
 
-def split_digits(seed: int) -> tuple[Data, Data]:
-    """Two thirds of scikit-learn's 1797 images (n, 1, 8, 8) to train on, one third to test, in the seed's order."""
-    digits = load_digits()
-    images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
-    labels = torch.tensor(digits.target)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    train, test = order[:1198], order[1198:]
-    return (images[train], labels[train]), (images[test], labels[test])
-
-
-def train(model: nn.Module, data: Data, epochs: int, rate: float, seed: int) -> nn.Module:
-    """AdamW on one cycle of the learning rate, in place; leaves the model in eval mode."""
+def learn(model: nn.Module, data: Data, epochs: int, rate: float, seed: int) -> nn.Module:
+    """Train in place, the same way for the same seed."""
     torch.manual_seed(seed)
-    images, labels = data
-    steps = epochs * ((len(labels) + BATCH - 1) // BATCH)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
-    model.train()
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(labels)).split(BATCH):
-            optimizer.zero_grad()
-            F.cross_entropy(model(images[chosen]), labels[chosen]).backward()
-            optimizer.step()
-            schedule.step()
-    return model.eval()
+    return train(model, data, epochs=epochs, rate=rate, batch=BATCH)
 
 
 def trained(kind: str, seed: int, data: Data, folder: Path) -> nn.Module:
@@ -105,7 +82,7 @@ def trained(kind: str, seed: int, data: Data, folder: Path) -> nn.Module:
     if file.exists():
         model.load_state_dict(torch.load(file))
         return model.eval()
-    train(model, data, EPOCHS, LR, seed)
+    learn(model, data, EPOCHS, LR, seed)
     torch.save(model.state_dict(), file)
     return model
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import yaml
-from sklearn.datasets import load_digits
+from digits import Data, accuracy_of, split_digits, train
 from torch import nn
 from torchvision import models
 
@@ -41,7 +41,6 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "MobileNetV2": lambda: models.mobilenet_v2(num_classes=10),
 }
 
-Data = tuple[torch.Tensor, torch.Tensor]
 Key = tuple[str, str, int]
 
 
@@ -69,38 +68,9 @@ class Row:
         return (self.recovered - self.pruned) / (self.dense - self.pruned) if self.dense > self.pruned else 1.0
 
 
-def split_digits(seed: int) -> tuple[Data, Data]:
-    """Two thirds of the images to train on, one third to test, in an order of the seed's; (n, 3, 32, 32)."""
-    digits = load_digits()
-    images = F.interpolate(torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16, scale_factor=4)
-    images, labels = images.expand(-1, 3, -1, -1).contiguous(), torch.tensor(digits.target)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    train, test = order[:1198], order[1198:]
-    return (images[train], labels[train]), (images[test], labels[test])
-
-
-def train(model: nn.Module, data: Data) -> nn.Module:
-    """AdamW on one cycle of the learning rate; leaves the model in eval mode."""
-    images, labels = data
-    steps = EPOCHS * -(-len(labels) // 32)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-    model.train()
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(labels)).split(32):
-            optimizer.zero_grad()
-            F.cross_entropy(model(images[batch]), labels[batch]).backward()
-            optimizer.step()
-            schedule.step()
-    return model.eval()
-
-
-@torch.no_grad()
-def accuracy_of(model: nn.Module, data: Data) -> float:
-    """Share of right answers."""
-    images, labels = data
-    right = sum(int((model(x).argmax(1) == y).sum()) for x, y in zip(images.split(64), labels.split(64), strict=True))
-    return right / len(labels)
+def enlarged(data: Data) -> Data:
+    """The images as (n, 3, 32, 32)."""
+    return F.interpolate(data[0], scale_factor=4).expand(-1, 3, -1, -1).contiguous(), data[1]
 
 
 def cross_entropy(model: nn.Module, batch: Data) -> torch.Tensor:
@@ -143,8 +113,8 @@ def measure_classifiers(name: str, seed: int, done: set[Key]) -> Iterator[Row]:
     if not wanted:
         return
     torch.manual_seed(seed)
-    learned, held_out = split_digits(seed)
-    dense = train(NETWORKS[name](), learned)
+    learned, held_out = map(enlarged, split_digits(seed))
+    dense = train(NETWORKS[name](), learned, epochs=EPOCHS, rate=2e-3, batch=32)
     batches = list(zip(*(part[:IMAGES].split(BATCH) for part in learned), strict=True))
     subject = Subject(name, seed, dense, batches, cross_entropy, lambda model: accuracy_of(model, held_out))
     for by, ratio in wanted.items():

@@ -279,10 +279,10 @@ def two_layers(): return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(
 @pytest.mark.parametrize(
     ("source", "line"),
     [
-        ("two_layers", "cannot load 'two_layers'; expected a .pt file, a YOLO .yaml, torchvision:NAME, timm:NAME, or "
+        ("two_layers", "cannot load 'two_layers'; expected a .pt file, a YOLO .yaml, torchvision/NAME, timm/NAME, or "
          "module:function such as mymodels:build"),
-        ("torchvision:resnt18", "torchvision has no model 'resnt18'; did you mean 'resnet18'?"),
-        ("timm:resnt18", "timm has no model 'resnt18'; did you mean 'resnet18'?"),
+        ("torchvision/resnt18", "torchvision has no model 'resnt18'; did you mean 'resnet18'?"),
+        ("timm/resnt18", "timm has no model 'resnt18'; did you mean 'resnet18'?"),
         ("nowhere:build", "no module named 'nowhere'; give module:function, importable from here"),
         ("models:build", "module models has no function 'build'; give one that returns the model"),
         ("models:returns_text", "models:returns_text returned str; expected a torch.nn.Module"),

@@ -10,7 +10,7 @@ from deploy_prune.cli.files import write_text
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="A YOLO .pt or .yaml, torchvision:NAME, timm:NAME, or module:function.")],
+    model: Annotated[str, typer.Argument(help="A YOLO .pt or .yaml, torchvision/NAME, timm/NAME, or module:function.")],
     image_size: Annotated[
         int | None, typer.Option(help="Side of the example image in pixels; by default what suits the model.", min=1)
     ] = None,

@@ -11,7 +11,7 @@ from deploy_prune.cli.interruption import continued_by_hand
 
 
 def prune(
-    model: Annotated[str, typer.Argument(help="A YOLO .pt or .yaml, torchvision:NAME, timm:NAME, or module:function.")],
+    model: Annotated[str, typer.Argument(help="A YOLO .pt or .yaml, torchvision/NAME, timm/NAME, or module:function.")],
     speedup: Annotated[float | None, typer.Option(help="Budget: dense latency divided by this.")] = None,
     latency_ms: Annotated[float | None, typer.Option(help="Budget: milliseconds per inference.")] = None,
     budgets: Annotated[

@@ -21,18 +21,18 @@ MAX_MODELS = 2
 
 
 def smaller_models(source: str, limit: int = MAX_MODELS) -> tuple[str, ...]:
-    """Sources (``torchvision:resnet34``) of the family's members with fewer parameters, the largest of them first.
+    """Sources (``torchvision/resnet34``) of the family's members with fewer parameters, the largest of them first.
 
     A member's name differs in numbers and in words for a size only: ``resnet50`` and ``resnet18``, ``convnext_tiny``
     and ``convnext_small``. Of models whose library lists no names there are none.
     """
-    library, _, name = source.partition(":")
+    library, _, name = source.partition("/")
     known = library_models(library)
     if name not in known:
         return ()
     members = family_members(name, known)
     own = _parameters(source)
-    sizes = {f"{library}:{member}": _parameters(f"{library}:{member}") for member in members}
+    sizes = {f"{library}/{member}": _parameters(f"{library}/{member}") for member in members}
     smaller = [member for member, size in sizes.items() if size is not None and own is not None and size < own]
     return tuple(sorted(smaller, key=lambda member: -(sizes[member] or 0))[:limit])
 

@@ -51,7 +51,7 @@ def load_model(source: str, *, image_size: int | None, task: str) -> NamedModel:
     """The model that ``source`` names, with random weights unless it is a file; the same ones every time.
 
     Args:
-        source: a YOLO ``.pt`` file, a YOLO architecture (``yolov8n.yaml``), ``torchvision:NAME``, ``timm:NAME``, or
+        source: a YOLO ``.pt`` file, a YOLO architecture (``yolov8n.yaml``), ``torchvision/NAME``, ``timm/NAME``, or
             ``module:function`` that returns a module or a pair (module, example inputs).
         image_size: side in pixels of the example image; None: 640 for YOLO, what timm says, else 224.
         task: of a YOLO architecture: ``detect``, ``segment``, ``classify``, ``pose`` or ``obb``.
@@ -68,17 +68,18 @@ def load_model(source: str, *, image_size: int | None, task: str) -> NamedModel:
 def _load(source: str, image_size: int | None, task: str) -> NamedModel:
     if source.endswith((".pt", ".yaml", ".yml")):
         return _load_yolo(source, image_size or 640, task)
-    library, separator, name = source.partition(":")
-    if not (library and separator and name):
+    library, _, name = source.partition("/")
+    if library == "timm" and name:
+        return _build_timm(name, image_size)
+    if library == "torchvision" and name:
+        return _build_torchvision(name, image_size or 224)
+    module, _, function = source.partition(":")
+    if not (module and function):
         raise InputError(
-            f"cannot load {source!r}; expected a .pt file, a YOLO .yaml, torchvision:NAME, timm:NAME, or "
+            f"cannot load {source!r}; expected a .pt file, a YOLO .yaml, torchvision/NAME, timm/NAME, or "
             "module:function such as mymodels:build"
         )
-    if library == "timm":
-        return _build_timm(name, image_size)
-    if library == "torchvision":
-        return _build_torchvision(name, image_size or 224)
-    return _call(library, name, image_size or 224)
+    return _call(module, function, image_size or 224)
 
 
 def _image(size: int, *leading: int) -> torch.Tensor:

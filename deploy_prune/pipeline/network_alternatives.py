@@ -24,7 +24,7 @@ def network_candidates(
     """Lower resolutions of a network, smaller ones of its family, and its file in INT8; none is evaluated.
 
     Args:
-        source: its name (``torchvision:resnet50``) if it has one, by which the family is found.
+        source: its name (``torchvision/resnet50``) if it has one, by which the family is found.
         model: the dense network.
         inputs: one input (1, 3, H, W).
         dense: its ONNX file.

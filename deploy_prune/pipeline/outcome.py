@@ -29,7 +29,8 @@ from deploy_prune.pipeline.handover import (
     read_value,
 )
 from deploy_prune.pipeline.modelling import pruned_onnx
-from deploy_prune.pipeline.recipe import AlsoRecipe, BudgetRecipe, Recipe
+from deploy_prune.pipeline.recipe import Recipe
+from deploy_prune.pipeline.recipe_sections import AlsoRecipe, BudgetRecipe
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pipeline.summary import flatten_conditions, summarise_comparison, summarise_timing

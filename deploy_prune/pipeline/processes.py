@@ -17,7 +17,8 @@ from torch import nn
 from deploy_prune.errors import DeployPruneError, InputError
 from deploy_prune.pipeline.device import write_json
 from deploy_prune.pipeline.handover import DIGITS
-from deploy_prune.pipeline.recipe import FinetuneRecipe, TrainRecipe, read_recipe
+from deploy_prune.pipeline.recipe import read_recipe
+from deploy_prune.pipeline.recipe_sections import FinetuneRecipe, TrainRecipe
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.task_choice import make_task
 from deploy_prune.tasks.task import Task

@@ -9,7 +9,8 @@ from typing import Any
 
 from deploy_prune.datasets.formats import FORMATS
 from deploy_prune.errors import InputError
-from deploy_prune.pipeline.recipe import Recipe, TrainRecipe
+from deploy_prune.pipeline.recipe import Recipe
+from deploy_prune.pipeline.recipe_sections import TrainRecipe
 from deploy_prune.tasks.task import Task
 
 
@@ -54,9 +55,11 @@ def _make_yolo(recipe: Recipe, data: Path) -> Task:
 
 def _make_classification(recipe: Recipe, data: Path) -> Task:
     from deploy_prune.tasks.classification import FINETUNING, TRAINING, Augmentation, ClassificationTask
+    from deploy_prune.tasks.distillation import Distillation
 
     training, augmentation = _changed("train", recipe.train, TRAINING, Augmentation())
-    (finetuning,) = _changed("finetune", recipe.finetune, FINETUNING)  # on pictures changed as for the dense network
+    # on pictures changed as for the dense network
+    finetuning, distillation = _changed("finetune", recipe.finetune, FINETUNING, Distillation())
     said = recipe.data.name is not None or "image_size" in recipe.data.model_fields_set
     return ClassificationTask(
         data=data,
@@ -67,16 +70,18 @@ def _make_classification(recipe: Recipe, data: Path) -> Task:
         training=training,
         finetuning=finetuning,
         augmentation=augmentation,
+        distillation=distillation,
     )
 
 
 def _make_dense(recipe: Recipe, data: Path) -> Task:
-    from deploy_prune.tasks.dense import AUGMENTATION, FINETUNING, TRAINING
+    from deploy_prune.tasks.dense import AUGMENTATION, DISTILLATION, FINETUNING, TRAINING
     from deploy_prune.tasks.detection import DetectionTask, InstanceTask
     from deploy_prune.tasks.semantic import SemanticTask
 
     training, augmentation = _changed("train", recipe.train, TRAINING, AUGMENTATION)
-    (finetuning,) = _changed("finetune", recipe.finetune, FINETUNING)  # on pictures changed as for the dense network
+    # on pictures changed as for the dense network
+    finetuning, distillation = _changed("finetune", recipe.finetune, FINETUNING, DISTILLATION)
     kinds: dict[str, Callable[..., Task]] = {
         "semantic": SemanticTask,
         "detect": DetectionTask,
@@ -91,6 +96,7 @@ def _make_dense(recipe: Recipe, data: Path) -> Task:
         training=training,
         finetuning=finetuning,
         augmentation=augmentation,
+        distillation=distillation,
     )
 
 
@@ -110,7 +116,7 @@ def _make_own(recipe: Recipe, data: Path) -> Task:
     if not isinstance(task, TorchTask):
         raise InputError(f"{recipe.task} is no TorchTask; derive it from deploy_prune.tasks.torch_task.TorchTask")
     (task.training,) = _changed("train", recipe.train, task.training)
-    (task.finetuning,) = _changed("finetune", recipe.finetune, task.finetuning)
+    task.finetuning, task.distillation = _changed("finetune", recipe.finetune, task.finetuning, task.distillation)
     return task
 
 

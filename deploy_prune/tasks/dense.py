@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import InputError, MissingDependencyError
 from deploy_prune.tasks.batches import seeded
 from deploy_prune.tasks.dense_data import Augmentation
+from deploy_prune.tasks.distillation import Distillation
 from deploy_prune.tasks.fit_settings import FitSettings
 from deploy_prune.tasks.torch_task import TorchTask
 
@@ -26,6 +27,7 @@ BATCH_NORM_MOMENTUM = 0.1
 TRAINING = FitSettings(lr0=1e-3, weight_decay=0.01, batch=16)
 FINETUNING = replace(TRAINING, lr0=5e-4)
 AUGMENTATION = Augmentation()
+DISTILLATION = Distillation(temperature=2.0)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class DenseTask(TorchTask):
         training: settings for the dense network.
         finetuning: settings for the pruned one.
         augmentation: random changes of training pictures.
+        distillation: how a teacher teaches, where the task has it.
         families: torchvision's networks for this task, each family largest first.
     """
 
@@ -54,6 +57,7 @@ class DenseTask(TorchTask):
     training: FitSettings = TRAINING
     finetuning: FitSettings = FINETUNING
     augmentation: Augmentation = AUGMENTATION
+    distillation: Distillation = DISTILLATION
     families: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     def __post_init__(self) -> None:

@@ -19,8 +19,6 @@ from deploy_prune.tasks.predict import Predict
 from deploy_prune.tasks.segmenter import Segmenter
 
 AUXILIARY = 0.5  # weight of the auxiliary head's loss, as in torchvision's own training of these networks
-TEMPERATURE = 2.0  # softens both outputs before they are compared
-TEACHER = 0.5  # share of the distance to the teacher in the loss
 PER_BATCH = 16  # pictures judged at once
 
 
@@ -61,14 +59,13 @@ class SemanticTask(DenseTask):
         return _cross_entropy(model(images), labels)
 
     def distilled_loss(self, model: nn.Module, teacher: nn.Module, batch: Any) -> Tensor:
-        """Return half the cross-entropy and half the divergence from the teacher's soft labels (Hinton et al. 2015)."""
+        """Return the cross-entropy mixed with the divergence from the teacher, mean over the pixels."""
         images, labels = batch
         output = model(images)
         with torch.no_grad():
-            taught = (teacher(images) / TEMPERATURE).log_softmax(dim=1)
-        own = ((output["out"] if isinstance(output, dict) else output) / TEMPERATURE).log_softmax(dim=1)
-        divergence = F.kl_div(own, taught, reduction="none", log_target=True).sum(dim=1).mean()
-        return (1 - TEACHER) * _cross_entropy(output, labels) + TEACHER * TEMPERATURE**2 * divergence
+            taught = teacher(images)
+        own = output["out"] if isinstance(output, dict) else output
+        return self.distillation.mixed(_cross_entropy(output, labels), own, taught)
 
     def score(self, predict: Predict) -> float:
         """Return the mean over classes of intersection over union."""

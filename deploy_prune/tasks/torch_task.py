@@ -7,7 +7,7 @@ calibration, export and files are here. ``docs/tasks.md`` has an example.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.tasks.attention_transfer import Watched, find_stages
 from deploy_prune.tasks.batches import TrainingBatches, seeded
+from deploy_prune.tasks.distillation import Distillation
 from deploy_prune.tasks.fit import Fit
 from deploy_prune.tasks.fit_settings import FitSettings
 from deploy_prune.tasks.predict import Predict, predictor
@@ -42,8 +43,7 @@ class TorchTask(ABC):
         seed: of first weights, order of samples and augmentation.
         training: settings for the dense network.
         finetuning: settings for the pruned one.
-        attention_weight: of the distance between the teacher's and the pruned network's attention maps, beside
-            :meth:`distilled_loss`; see ``tasks.attention_transfer``.
+        distillation: how the dense network teaches the pruned one.
     """
 
     name: str = "custom"
@@ -51,7 +51,7 @@ class TorchTask(ABC):
     seed: int = 0
     training: FitSettings = FitSettings()
     finetuning: FitSettings = replace(FitSettings(), lr0=1e-3)
-    attention_weight: float = 0.0
+    distillation: Distillation = Distillation()
 
     @abstractmethod
     def network(self) -> nn.Module:
@@ -185,7 +185,7 @@ class TorchTask(ABC):
     def _taught_by(self, teacher: nn.Module) -> Callable[[nn.Module, Any], Tensor]:
         """The loss with the dense network as teacher: of its outputs and, if they count, of where it looks."""
         guide = deepcopy(teacher).eval().requires_grad_(False)
-        stages = find_stages(guide, self.example_inputs()) if self.attention_weight else ()
+        stages = find_stages(guide, self.example_inputs()) if self.distillation.attention else ()
 
         def loss(model: nn.Module, batch: Any) -> Tensor:
             guide.to(batch[0].device)
@@ -194,7 +194,7 @@ class TorchTask(ABC):
             watched = Watched(getattr(model, "module", model), guide, stages)
             with watched.watching():
                 taught = self.distilled_loss(model, guide, batch)
-            return taught + self.attention_weight * watched.distance()
+            return taught + self.distillation.attention * watched.distance()
 
         return loss
 
@@ -218,7 +218,7 @@ class TorchTask(ABC):
             epochs,
             title=f"train {self.name}",
             score_name=self.metric_name,
-            about=[self.about(), run_key({"attention": self.attention_weight}, teacher), repr(regularizer)],
+            about=[self.about(), run_key(asdict(self.distillation) if teacher else {}, teacher), repr(regularizer)],
             regularizer=regularizer,
         )
         return fit.run(model, out_dir, progress)

@@ -98,8 +98,8 @@ def test_a_family_differs_in_numbers_and_size_words(name, members):
 
 def test_smaller_models_are_found_in_the_librarys_own_list():
     pytest.importorskip("torchvision")
-    assert smaller_models("torchvision:resnet50") == ("torchvision:resnet34", "torchvision:resnet18")
-    assert smaller_models("torchvision:resnet18") == ()
+    assert smaller_models("torchvision/resnet50") == ("torchvision/resnet34", "torchvision/resnet18")
+    assert smaller_models("torchvision/resnet18") == ()
     assert smaller_models("mymodels:build") == ()
 
 

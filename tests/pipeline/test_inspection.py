@@ -216,10 +216,10 @@ def test_inspecting_leaves_the_model_as_it_was(monkeypatch):
 @pytest.mark.parametrize(
     ("source", "shape"),
     [
-        ("torchvision:squeezenet1_1", (1, 3, 224, 224)),
-        ("torchvision:r3d_18", (1, 3, 16, 224, 224)),
-        ("timm:test_vit", (1, 3, 160, 160)),
-        ("timm:test_resnet.r160_in1k", (1, 3, 160, 160)),
+        ("torchvision/squeezenet1_1", (1, 3, 224, 224)),
+        ("torchvision/r3d_18", (1, 3, 16, 224, 224)),
+        ("timm/test_vit", (1, 3, 160, 160)),
+        ("timm/test_resnet.r160_in1k", (1, 3, 160, 160)),
     ],
 )
 def test_models_of_libraries_by_name(source, shape):
@@ -238,16 +238,16 @@ def test_models_of_libraries_by_name(source, shape):
 )
 def test_models_with_other_inputs(name, sizes):
     pytest.importorskip("torchvision")
-    inputs = load_model(f"torchvision:{name}", image_size=32, task="detect").inputs
+    inputs = load_model(f"torchvision/{name}", image_size=32, task="detect").inputs
     assert [[tuple(i.shape) for i in one] if isinstance(one, list) else tuple(one.shape) for one in inputs] == sizes
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("torchvision:resnt18", "torchvision has no model 'resnt18'; did you mean 'resnet18'?"),
-        ("timm:zzzz", "timm has no model 'zzzz'; see its list_models()"),
-        ("timm:", "cannot load 'timm:'; expected a .pt file, a YOLO .yaml, torchvision:NAME, timm:NAME, or module:fu"),
+        ("torchvision/resnt18", "torchvision has no model 'resnt18'; did you mean 'resnet18'?"),
+        ("timm/zzzz", "timm has no model 'zzzz'; see its list_models()"),
+        ("timm/", "cannot load 'timm/'; expected a .pt file, a YOLO .yaml, torchvision/NAME, timm/NAME, or module:fu"),
     ],
 )
 def test_names_of_no_model(source, message):
@@ -260,4 +260,4 @@ def test_a_library_that_is_not_installed(monkeypatch):
     with pytest.raises(
         MissingDependencyError, match=r"^timm is not installed; run: pip install 'deploy_prune\[vision\]"
     ):
-        load_model("timm:test_vit", image_size=None, task="detect")
+        load_model("timm/test_vit", image_size=None, task="detect")

@@ -74,7 +74,7 @@ def test_own_data_needs_a_path_alone(tmp_path):
             {"train": {"zzz": 3}},
             "train.zzz: unknown key; known keys: epochs, batch, lr0, mosaic, fliplr, min_scale, "
             "jitter, "
-            "optimizer, weight_decay, warmup_epochs, ema_decay, precision, patience, workers",
+            "optimizer, weight_decay, warmup_epochs, ema_decay, precision, patience, workers, processes",
         ),
         ({"train": {"epochs": "three"}}, "train.epochs: expected a whole number, got 'three'"),
         ({"train": {"epochs": True}}, "train.epochs: expected a whole number, got True"),

@@ -9,7 +9,8 @@ from torch import nn
 from deploy_prune.datasets import write_digits
 from deploy_prune.search.prunable import Prunable
 from deploy_prune.tasks.attention_transfer import Watched, attention_map, find_stages
-from deploy_prune.tasks.classification import ClassificationTask, Distillation
+from deploy_prune.tasks.classification import ClassificationTask
+from deploy_prune.tasks.distillation import Distillation
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
