@@ -27,9 +27,8 @@ from onnx import TensorProto, shape_inference
 VERSION = tuple(int(part) for part in os.environ["STAND_IN_VERSION"].split("."))
 OPTIONS = Path(__file__).with_name("trtexec_options.txt")
 DEVICE = "stand-in, no GPU"
-NAMES = {TensorProto.FLOAT: "FP32", TensorProto.FLOAT16: "FP16", TensorProto.INT8: "Int8", TensorProto.INT64: "Int64"}
+NAMES = {"FLOAT": "FP32", "FLOAT16": "FP16", "INT8": "Int8", "INT32": "Int32", "INT64": "Int64", "BOOL": "Bool"}
 ON_DLA = ("Conv", "Relu", "Add")
-KNOWN_OPERATORS = (*ON_DLA, "Gemm", "GlobalAveragePool", "Flatten", "Cast")
 
 
 def say(text, level="I"):
@@ -94,7 +93,7 @@ def read_network(path, shapes):
     except Exception:
         fail("Failed to parse onnx file", "Parsing model failed", "Failed to create engine from model or file.")
     for position, node in enumerate(model.graph.node):
-        if node.op_type not in KNOWN_OPERATORS:
+        if not onnx.defs.has(node.op_type):
             where = f'While parsing node number {position} [{node.op_type} -> "{node.output[0]}"]:'
             fail(f"[TRT] ModelImporter.cpp:771: {where}", "Failed to parse onnx file", "Parsing model failed")
     fix_inputs(model.graph, shapes)
@@ -102,7 +101,7 @@ def read_network(path, shapes):
     tensors = {}
     for entry in (*inferred.input, *inferred.value_info, *inferred.output):
         kind = entry.type.tensor_type
-        tensors[entry.name] = ([d.dim_value for d in kind.shape.dim], NAMES[kind.elem_type])
+        tensors[entry.name] = ([d.dim_value for d in kind.shape.dim], NAMES[TensorProto.DataType.Name(kind.elem_type)])
     return list(model.graph.node), tensors
 
 

@@ -96,7 +96,7 @@ class OnnxParser:
     def parse_from_file(self, path):
         self.network.path = path
         operators = [node.op_type for node in tool.onnx.load(path).graph.node]
-        self.errors = [f"no importer for {op}" for op in operators if op not in tool.KNOWN_OPERATORS]
+        self.errors = [f"no importer for {op}" for op in operators if not tool.onnx.defs.has(op)]
         return not self.errors
 
 
