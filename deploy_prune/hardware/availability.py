@@ -87,8 +87,8 @@ def _engine_obstacles(profile: HardwareProfile) -> list[str]:
         wanted = profile.tensorrt.trtexec
         if any(shutil.which(place) for place in ([wanted] if wanted else TRTEXEC_PLACES)):
             return []
-        looked = repr(wanted) if wanted else " or ".join(map(repr, TRTEXEC_PLACES))
-        return [f"trtexec is not found as {looked}: it comes with TensorRT's Debian and tar packages, not with pip"]
+        looked = f"at {wanted}" if wanted else f"on PATH or at {TRTEXEC_PLACES[1]}"
+        return [f"no trtexec {looked}: TensorRT's Debian and tar packages have it, pip has not"]
     return [] if facts.installed else [f"{facts.package} is not installed: {facts.install}"]
 
 

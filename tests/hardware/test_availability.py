@@ -52,12 +52,11 @@ def test_another_architecture_board_or_more_cores():
 
 def test_trtexec_is_a_program_and_no_package(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    told = "it comes with TensorRT's Debian and tar packages, not with pip"
-    usual = "'trtexec' or '/usr/src/tensorrt/bin/trtexec'"
+    told = "TensorRT's Debian and tar packages have it, pip has not"
     card = load_profile("nvidia-tensorrt")
-    assert find_obstacles(card) == (f"trtexec is not found as {usual}: {told}", "no NVIDIA GPU")
+    assert find_obstacles(card) == (f"no trtexec on PATH or at /usr/src/tensorrt/bin/trtexec: {told}", "no NVIDIA GPU")
     named = profile(engine="tensorrt", mode="trtexec", device="cuda", tensorrt={"trtexec": "/nowhere/trtexec"})
-    assert find_obstacles(named)[0] == f"trtexec is not found as '/nowhere/trtexec': {told}"
+    assert find_obstacles(named)[0] == f"no trtexec at /nowhere/trtexec: {told}"
     (tmp_path / "trtexec").write_text("#!/bin/sh\n")
     (tmp_path / "trtexec").chmod(0o755)
     assert find_obstacles(card) == ("no NVIDIA GPU",)
@@ -130,5 +129,5 @@ def test_an_engine_that_times_no_layers_is_refused_before_anything_is_spent():
 
 
 def test_what_is_missing_for_a_search_is_named():
-    with pytest.raises(InputError, match=r"trtexec is not found as .*; no NVIDIA GPU"):
+    with pytest.raises(InputError, match=r"no trtexec on PATH .*; no NVIDIA GPU"):
         require_searchable(load_profile("nvidia-tensorrt"))
