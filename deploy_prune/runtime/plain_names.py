@@ -28,13 +28,14 @@ class PlainModel:
 
     ``inputs`` has name, NumPy type and sizes of each input, a dynamic axis by its name. ``renamed`` leads from the
     names in this file to the exported ones, where they differ. ``weighted`` are the exported nodes that hold the
-    weights, one of which names a layer that fuses several nodes.
+    weights, one of which names a layer that fuses several nodes; ``quantised`` tells whether there are Q/DQ nodes.
     """
 
     path: Path
     inputs: tuple[tuple[str, str, tuple[int | str, ...]], ...]
     renamed: Mapping[str, str]
     weighted: frozenset[str]
+    quantised: bool
 
     def restore(self, reply: Mapping[str, Any]) -> dict[str, Any]:
         """A worker's ``nodes`` reply under the exported names, weighted nodes first in each layer."""
@@ -63,6 +64,7 @@ def make_plain(model: Path, folder: Path) -> PlainModel:
     names = plain_names([node.name or (node.output[0] if node.output else "") for node in proto.graph.node])
     renamed = {new: node.name for new, node in zip(names, proto.graph.node, strict=True) if new != node.name}
     weighted = frozenset(node.name for node in proto.graph.node if node.op_type in _WEIGHTED)
+    quantised = any(node.op_type == "QuantizeLinear" for node in proto.graph.node)
     path = model
     if renamed or any(tensor.external_data for tensor in proto.graph.initializer):
         proto = onnx.load(model)
@@ -70,7 +72,7 @@ def make_plain(model: Path, folder: Path) -> PlainModel:
             node.name = new
         path = folder / "model.onnx"
         onnx.save(proto, path)
-    return PlainModel(path, _read_inputs(onnx, proto.graph), renamed, weighted)
+    return PlainModel(path, _read_inputs(onnx, proto.graph), renamed, weighted, quantised)
 
 
 def plain_names(names: list[str]) -> list[str]:

@@ -193,6 +193,9 @@ class Runner:
         if self.profile.engine != "tensorrt":
             return self.model, conditions, LOAD_TIMEOUT_S
         self._plain = make_plain(self.model, folder)
+        if self.profile.precision == "int8" and not self._plain.quantised:
+            reason = "it has no QuantizeLinear nodes, and TensorRT would make up their scales; quantise it first"
+            raise InputError(f"{self.model} does not fit the profile {self.profile.name!r}: {reason}")
         settings = self.profile.tensorrt
         conditions |= {"inputs": self._plain.inputs, "tensorrt": settings.model_dump()}
         return self._plain.path, conditions, LOAD_TIMEOUT_S + 2 * settings.build_timeout_s

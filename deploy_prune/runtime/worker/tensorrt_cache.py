@@ -20,7 +20,7 @@ from typing import Any
 
 from deploy_prune.runtime.worker.refusal import RefusedError
 
-ENGINE, LAYERS, FACTS = "model.engine", "layers.json", "build.json"
+ENGINE, FACTS = "model.engine", "build.json"
 _CHUNK_BYTES = 1 << 20
 _BUILDING = ".building-"
 # What a killed build has left is removed after a day; no build takes as long.
@@ -80,7 +80,7 @@ def build_once(place: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str
 
     Args:
         place: of this engine alone. It appears whole or not at all, so a build that is killed leaves nothing to trust.
-        build: writes ``ENGINE`` and ``LAYERS`` into the folder that it is given, and returns what to keep as facts.
+        build: writes ``ENGINE`` into the folder that it is given, and returns what to keep as facts.
     """
     if not (place / FACTS).is_file():
         with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=str(place.parent)) as name:

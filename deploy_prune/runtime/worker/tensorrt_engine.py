@@ -17,7 +17,7 @@ from typing import Any
 from deploy_prune.runtime.worker.cuda_runtime import Cuda, device_name
 from deploy_prune.runtime.worker.feed import fix_shape, make_array
 from deploy_prune.runtime.worker.refusal import RefusedError
-from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, LAYERS, build_once, engine_key, forget, open_cache
+from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, build_once, engine_key, forget, open_cache
 from deploy_prune.runtime.worker.tensorrt_flags import check_settings
 from deploy_prune.runtime.worker.tensorrt_reports import check_precision, join_times, read_layers, read_log
 from deploy_prune.runtime.worker.trtexec_engine import end_with_parent
@@ -64,7 +64,6 @@ class TensorRtModel:
         facts = build_once(place, build)
         self._cuda = Cuda()  # behind the build: a process that has started CUDA cannot be forked
         self._load(place, settings)
-        self._layers = read_layers((place / LAYERS).read_text(encoding="utf-8"))
         self.device_ns: int | None = None
         self._profiler = make_profiler(tensorrt) if profiling else None
         if self._profiler is not None:
@@ -96,7 +95,7 @@ class TensorRtModel:
         return {"nodes": join_times(self._layers, self._profiler.layers), "graph": None}
 
     def _load(self, place: Path, settings: dict[str, Any]) -> None:
-        """Load the engine, make its context, and give every input and output its memory."""
+        """Load the engine, make its context, give every input and output its memory, and have the layers described."""
         trt, before = self._trt, self._cuda.free_bytes()
         self._logger = make_logger(trt)  # has to live as long as the engine
         trt.init_libnvinfer_plugins(self._logger, "")
@@ -118,6 +117,9 @@ class TensorRtModel:
             context.set_input_shape(name, self._shapes[name])
         for name in names:
             self._place(name, is_input=name in inputs)
+        inspector = engine.create_engine_inspector()
+        inspector.execution_context = context  # with it the sizes of dynamic inputs are known
+        self._layers = read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
     def _place(self, name: str, *, is_input: bool) -> None:
         import numpy
@@ -193,7 +195,7 @@ def answer_build(trt: Any, request: BuildRequest, target: Path) -> None:
 
 
 def build_engine(trt: Any, logger: Any, request: BuildRequest, target: Path) -> None:
-    """Parse the model, build its engine, and write engine, layers and timing cache."""
+    """Parse the model, build its engine, and write engine and timing cache."""
     trt.init_libnvinfer_plugins(logger, "")
     builder = trt.Builder(logger)
     network = builder.create_network(network_flags(trt, request.settings["typing"]))
@@ -219,11 +221,6 @@ def build_engine(trt: Any, logger: Any, request: BuildRequest, target: Path) -> 
     cache = config.get_timing_cache()
     temporary.write_bytes(bytes(cache.serialize()))
     temporary.replace(request.timing_cache)
-    runtime = trt.Runtime(logger)
-    engine = runtime.deserialize_cuda_engine(plan)
-    inspector = engine.create_engine_inspector()
-    layers = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-    (target / LAYERS).write_text(layers, encoding="utf-8")
 
 
 def network_flags(trt: Any, typing: str) -> int:

@@ -65,7 +65,7 @@ FLAGS = {
     "--exportProfile": Flag(OLDEST, None, "the file of layer times"),
     "--exportLayerInfo": Flag(OLDEST, None, "the file that describes the layers"),
 }
-_PATHS = ("--onnx", "--saveEngine", "--loadEngine", "--timingCacheFile", "--exportLayerInfo")
+_PATHS = ("--onnx", "--saveEngine", "--loadEngine", "--timingCacheFile")
 _SAME_MEASUREMENT = ("--noDataTransfers", "--useSpinWait")
 
 
@@ -107,14 +107,14 @@ def check_settings(version: tuple[int, ...], precision: str, settings: dict[str,
 def build_arguments(
     version: tuple[int, ...], precision: str, settings: dict[str, Any], shapes: str, paths: dict[str, str]
 ) -> list[str]:
-    """Arguments that build an engine and describe its layers.
+    """Arguments that build an engine which can describe its layers.
 
     Args:
         version: of this trtexec.
         precision: of the profile.
         settings: the profile's section ``tensorrt``.
         shapes: sizes of the dynamic inputs, see ``show_shapes``; empty where all are fixed.
-        paths: of ``onnx``, ``engine``, ``timing_cache`` and ``layers``.
+        paths: of ``onnx``, ``engine`` and ``timing_cache``.
     """
     arguments = [
         f"--onnx={paths['onnx']}",
@@ -122,7 +122,6 @@ def build_arguments(
         "--skipInference",
         f"--timingCacheFile={paths['timing_cache']}",
         "--profilingVerbosity=detailed",
-        f"--exportLayerInfo={paths['layers']}",
         f"--builderOptimizationLevel={settings['optimization_level']}",
     ]
     if settings["workspace_mib"] is not None:
@@ -153,7 +152,8 @@ def run_arguments(
         settings: the profile's section ``tensorrt``.
         shapes: sizes of the dynamic inputs; empty where all are fixed.
         runs: how many to measure.
-        paths: of ``engine`` and ``times``; with ``profile`` the layers are timed too.
+        paths: of ``engine`` and ``times``; with ``layers`` they are described (behind the sizes of dynamic inputs,
+            which a build does not know yet), with ``profile`` they are timed too.
     """
     arguments = [
         f"--loadEngine={paths['engine']}",
@@ -171,6 +171,8 @@ def run_arguments(
         arguments.append("--useCudaGraph")
     if dla:
         arguments += [f"--useDLACore={settings['dla_core']}"] + ([] if old else ["--noCudaGraph"])
+    if "layers" in paths:
+        arguments.append(f"--exportLayerInfo={paths['layers']}")
     if "profile" in paths:
         arguments += [f"--exportProfile={paths['profile']}"] + (["--separateProfileRun"] if old else [])
     return require_known(arguments, version)

@@ -82,6 +82,14 @@ def read_log(text: str) -> BuildLog:
     return BuildLog(gpus[0] if gpus else "unknown", find(_ON_DLA), find(_ON_GPU), find(*_FELL_BACK), errors)
 
 
+def read_file(path: Path) -> str:
+    """The text of a report; refused where trtexec has not written it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RefusedError("failed", f"trtexec did not write {path.name} ({error.strerror})") from error
+
+
 def read_times(path: Path) -> list[float]:
     """Seconds of each run on the device, from a file of ``--exportTimes``: a list of objects with ``computeMs``.
 
@@ -208,11 +216,7 @@ def _read_tensor(tensor: dict[str, Any]) -> dict[str, list[int]]:
 
 
 def _load(path: Path) -> list[Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RefusedError("failed", f"trtexec did not write {path.name} ({error.strerror})") from error
-    content = _parse(text, path.name)
+    content = _parse(read_file(path), path.name)
     if not isinstance(content, list):
         raise RefusedError("failed", f"{path.name} of trtexec is no list")
     return content

@@ -18,7 +18,7 @@ from typing import Any
 
 from deploy_prune.runtime.worker.feed import fix_shape
 from deploy_prune.runtime.worker.refusal import RefusedError
-from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, LAYERS, engine_key, open_cache, open_engine
+from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, engine_key, open_cache, open_engine
 from deploy_prune.runtime.worker.tensorrt_flags import (
     WARM_UP_MS,
     build_arguments,
@@ -32,6 +32,7 @@ from deploy_prune.runtime.worker.tensorrt_flags import (
 from deploy_prune.runtime.worker.tensorrt_reports import (
     check_precision,
     join_times,
+    read_file,
     read_layers,
     read_log,
     read_profile,
@@ -70,7 +71,6 @@ class TrtexecModel:
         self._profiling, self._typical_s = profiling, 0.0
         self._layer_times: list[tuple[str, list[float]]] = []
         self._place, facts = self._open_engine(model)
-        self._layers = read_layers((self._place / LAYERS).read_text(encoding="utf-8"))
         self.description: dict[str, Any] = {
             "engine_version": show_version(self._version),
             "provider": facts["gpu"],
@@ -110,8 +110,8 @@ class TrtexecModel:
         paths = {"onnx": model, "timing_cache": str(folder / f"timing-{version}.cache")}
 
         def arguments(target: Path) -> list[str]:
-            written = {"engine": str(target / ENGINE), "layers": str(target / LAYERS)}
-            return build_arguments(self._version, self._precision, self._settings, self._shapes, {**paths, **written})
+            written = {**paths, "engine": str(target / ENGINE)}
+            return build_arguments(self._version, self._precision, self._settings, self._shapes, written)
 
         def build(target: Path) -> dict[str, Any]:
             return {**self._build(arguments(target)), "flags": choices}
@@ -132,11 +132,13 @@ class TrtexecModel:
         }
 
     def _try(self, place: Path) -> None:
-        """Run the engine a few times, which finds out whether it can be loaded and about how long it takes."""
-        self._place, self._typical_s = place, 0.0
-        paths = {key: path for key, path in self._paths().items() if key != "profile"}
+        """Run the engine once, which tells whether it can be loaded, about how long it takes, and its layers."""
+        self._place = place
+        paths = {**self._paths(), "layers": str(Path(self._folder.name, "layers.json"))}
+        paths.pop("profile", None)
         self._run(run_arguments(self._version, self._settings, self._shapes, 1, paths), START_TIMEOUT_S)
         self._typical_s = statistics.median(read_times(Path(paths["times"])))
+        self._layers = read_layers(read_file(Path(paths["layers"])))
 
     def _paths(self) -> dict[str, str]:
         folder = Path(self._folder.name)

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 DOCS = HERE.parents[2] / "docs" / "tensorrt.md"
 VERSIONS = {name: tuple(map(int, name.split("."))) for name in ("8.6.1", "10.3.0", "10.13.3", "10.16.1", "11.1.0")}
 SETTINGS = {"typing": "weak", "dla_core": None, "workspace_mib": None, "optimization_level": 3}
-BUILD_PATHS = {"onnx": "m.onnx", "engine": "e", "timing_cache": "t", "layers": "l"}
+BUILD_PATHS = {"onnx": "m.onnx", "engine": "e", "timing_cache": "t"}
 RUN_PATHS = {"engine": "e", "times": "t"}
 
 
@@ -66,7 +66,7 @@ def test_a_build_with_weak_typing():
     given = tensorrt_flags.build_arguments((10, 3, 0), "int8", SETTINGS, "", BUILD_PATHS)
     assert given == [
         "--onnx=m.onnx", "--saveEngine=e", "--skipInference", "--timingCacheFile=t", "--profilingVerbosity=detailed",
-        "--exportLayerInfo=l", "--builderOptimizationLevel=3", "--fp16", "--int8",
+        "--builderOptimizationLevel=3", "--fp16", "--int8",
     ]  # fmt: skip
     assert tensorrt_flags.drop_paths(given) == [
         "--skipInference", "--profilingVerbosity=detailed", "--builderOptimizationLevel=3", "--fp16", "--int8",
@@ -76,13 +76,13 @@ def test_a_build_with_weak_typing():
 @pytest.mark.parametrize(("version", "flags"), [((10, 3, 0), ["--stronglyTyped"]), ((11, 1, 0), [])])
 def test_strong_typing_is_asked_for_where_it_is_a_choice(version, flags):
     given = tensorrt_flags.build_arguments(version, "fp16", {**SETTINGS, "typing": "strong"}, "", BUILD_PATHS)
-    assert given[7:] == flags
+    assert given[6:] == flags
 
 
 def test_fp32_is_without_tf32_and_dynamic_inputs_have_one_size():
     settings = {**SETTINGS, "workspace_mib": 512}
     given = tensorrt_flags.build_arguments((8, 6, 1), "fp32", settings, "x:1x3x8x8", BUILD_PATHS)
-    assert given[7:] == [
+    assert given[6:] == [
         "--memPoolSize=workspace:512", "--minShapes=x:1x3x8x8", "--optShapes=x:1x3x8x8", "--maxShapes=x:1x3x8x8",
         "--noTF32",
     ]  # fmt: skip

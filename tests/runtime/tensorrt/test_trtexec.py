@@ -114,6 +114,8 @@ def test_dynamic_axes(make_model, make_profile, calls):
     with Runner(model, profile.model_copy(update={"batch": 2, "axes": {"side": 8}})) as runner:
         assert runner.conditions().inputs == ("float32[2, 3, 8, 8]",)
         assert len(runner.run(3, 10.0)) == 3
+    (conv1, *_) = profile_nodes(model, profile.model_copy(update={"batch": 2, "axes": {"side": 8}})).nodes
+    assert conv1.output_shapes == ((2, 32, 8, 8),)
     build, *runs = calls()
     assert "--minShapes=x:2x3x8x8 --optShapes=x:2x3x8x8 --maxShapes=x:2x3x8x8" in build
     assert all("--shapes=x:2x3x8x8" in run for run in runs)
@@ -142,6 +144,11 @@ def test_precision_of_the_file_where_types_are_strong(make_model, make_profile):
     text = refusal(make_model(), make_profile("11.1.0", typing="strong"))
     assert "does not fit the profile 'stand-in': it runs in fp32, the profile's 'precision' is fp16" in text
     assert "TensorRT 11.1.0 takes types from the file alone" in refusal(make_model(), make_profile("11.1.0"))
+
+
+def test_int8_needs_scales_in_the_file(make_model, make_profile):
+    text = refusal(make_model(), make_profile(precision="int8"))
+    assert "it has no QuantizeLinear nodes, and TensorRT would make up their scales; quantise it first" in text
 
 
 def test_an_operator_that_it_does_not_know(make_profile, tmp_path):

@@ -139,6 +139,8 @@ class Runtime:
 
 
 class Engine:
+    execution_context = None  # of its inspector, which is the engine itself
+
     def __init__(self, content):
         self.content = content
         self.num_io_tensors = len(content["ports"])
@@ -147,6 +149,7 @@ class Engine:
         return self
 
     def get_engine_information(self, form):
+        assert self.execution_context is not None
         return json.dumps({"Layers": self.content["layers"], "Bindings": []})
 
     def create_execution_context(self):
