@@ -7,6 +7,7 @@ package has not built itself.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import os
@@ -43,6 +44,12 @@ def engine_key(model: str, version: str, choices: list[Any]) -> str:
     digest = hashlib.sha256(json.dumps([platform.node(), version, choices]).encode("utf-8"))
     digest.update(file_digest(Path(model)).encode("ascii"))
     return digest.hexdigest()[:20]
+
+
+def describe_source(model: str, version: str) -> dict[str, Any]:
+    """What an engine is of, for its facts."""
+    built_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return {"model_sha256": file_digest(Path(model)), "tensorrt": version, "built_at": built_at}
 
 
 def file_digest(path: Path) -> str:

@@ -17,7 +17,14 @@ from typing import Any
 from deploy_prune.runtime.worker.cuda_runtime import Cuda, device_name
 from deploy_prune.runtime.worker.feed import fix_shape, make_array
 from deploy_prune.runtime.worker.refusal import RefusedError
-from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, build_once, engine_key, forget, open_cache
+from deploy_prune.runtime.worker.tensorrt_cache import (
+    ENGINE,
+    build_once,
+    describe_source,
+    engine_key,
+    forget,
+    open_cache,
+)
 from deploy_prune.runtime.worker.tensorrt_flags import check_settings
 from deploy_prune.runtime.worker.tensorrt_reports import check_precision, join_times, read_layers, read_log
 from deploy_prune.runtime.worker.trtexec_engine import end_with_parent
@@ -59,7 +66,8 @@ class TensorRtModel:
         request = BuildRequest(model, precision, settings, dynamic, timing_cache)
 
         def build(target: Path) -> dict[str, Any]:
-            return {**build_in_child(tensorrt, request, target), "flags": choices}
+            source = describe_source(model, tensorrt.__version__)
+            return {**build_in_child(tensorrt, request, target), "flags": choices, **source}
 
         facts = build_once(place, build)
         self._cuda = Cuda()  # behind the build: a process that has started CUDA cannot be forked

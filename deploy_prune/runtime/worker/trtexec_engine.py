@@ -18,7 +18,7 @@ from typing import Any
 
 from deploy_prune.runtime.worker.feed import fix_shape
 from deploy_prune.runtime.worker.refusal import RefusedError
-from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, engine_key, open_cache, open_engine
+from deploy_prune.runtime.worker.tensorrt_cache import ENGINE, describe_source, engine_key, open_cache, open_engine
 from deploy_prune.runtime.worker.tensorrt_flags import (
     WARM_UP_MS,
     build_arguments,
@@ -46,6 +46,8 @@ HELP_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 50.0
 # Each block of runs is a process that starts anew and warms up, about two seconds; a block lasts as long as this.
 BLOCK_S = 0.5
+# What a run is taken to last at least; trtexec gives six digits of milliseconds.
+SHORTEST_S = 1e-9
 # More of them say nothing new, and every single one is kept.
 MAX_BLOCK_RUNS = 1000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -90,9 +92,7 @@ class TrtexecModel:
         paths = self._paths()
         # half as long again for the runs that warm up, twice with a pass for the layers
         limit_s = START_TIMEOUT_S + 3 * (runs * self._typical_s + WARM_UP_MS / 1e3)
-        self._run(run_arguments(self._version, self._settings, self._shapes, runs, paths), limit_s)
-        times_s = read_times(Path(paths["times"]))[:runs]
-        self._typical_s = statistics.median(times_s)
+        times_s = self._time(runs, paths, limit_s)[:runs]
         if self._profiling:
             self._note_layers(read_profile(Path(paths["profile"])), len(times_s))
         return [round(1e9 * seconds) for seconds in times_s]
@@ -114,7 +114,7 @@ class TrtexecModel:
             return build_arguments(self._version, self._precision, self._settings, self._shapes, written)
 
         def build(target: Path) -> dict[str, Any]:
-            return {**self._build(arguments(target)), "flags": choices}
+            return {**self._build(arguments(target)), "flags": choices, **describe_source(model, version)}
 
         choices = drop_paths(arguments(Path()))
         place = folder / engine_key(model, version, choices)
@@ -136,9 +136,18 @@ class TrtexecModel:
         self._place = place
         paths = {**self._paths(), "layers": str(Path(self._folder.name, "layers.json"))}
         paths.pop("profile", None)
-        self._run(run_arguments(self._version, self._settings, self._shapes, 1, paths), START_TIMEOUT_S)
-        self._typical_s = statistics.median(read_times(Path(paths["times"])))
+        self._time(1, paths, START_TIMEOUT_S)
         self._layers = read_layers(read_file(Path(paths["layers"])))
+
+    def _time(self, runs: int, paths: dict[str, str], limit_s: float) -> list[float]:
+        """Seconds of at least ``runs`` runs; every report in ``paths`` is that of this call."""
+        for report in ("times", "layers", "profile"):
+            if report in paths and Path(paths[report]).exists():
+                Path(paths[report]).unlink()
+        self._run(run_arguments(self._version, self._settings, self._shapes, runs, paths), limit_s)
+        times_s = read_times(Path(paths["times"]))
+        self._typical_s = max(statistics.median(times_s), SHORTEST_S)
+        return times_s
 
     def _paths(self) -> dict[str, str]:
         folder = Path(self._folder.name)

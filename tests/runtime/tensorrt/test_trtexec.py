@@ -4,6 +4,7 @@ No TensorRT is here: what these tests show is that every version gets a command 
 the documented formats become timings, layer times and comparisons. The stand-in's times can be worked out by hand.
 """
 
+import hashlib
 import json
 import os
 import signal
@@ -59,6 +60,16 @@ def test_timings_tell_their_engine_and_go_through_json(make_model, make_profile)
         "--skipInference", "--profilingVerbosity=detailed", "--builderOptimizationLevel=3", "--fp16",
     )  # fmt: skip
     assert Timing.from_dict(timing.to_dict()) == timing
+
+
+def test_an_engine_lies_beside_its_facts(make_model, make_profile, tmp_path):
+    measure(make_model(), make_profile())
+    (file,) = (tmp_path / "cache").glob("*/build.json")
+    facts = json.loads(file.read_text())
+    engine = file.with_name("model.engine").read_bytes()
+    assert facts["engine_sha256"] == hashlib.sha256(engine).hexdigest() and facts["engine_bytes"] == len(engine)
+    assert facts["model_sha256"] == hashlib.sha256(make_model().read_bytes()).hexdigest()
+    assert (facts["tensorrt"], facts["gpu"]) == ("10.3.0", "stand-in, no GPU")
 
 
 def test_layers_have_the_names_of_the_file(make_model, make_profile):
