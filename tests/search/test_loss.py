@@ -35,6 +35,11 @@ def test_importance_removed_by_hand(two_layers):
     assert price(two_layers, {"0": (1, 2, 4)}).loss["0"] == pytest.approx((14 / 30, 5 / 30, 0))
 
 
+def test_importance_counts_from_where_the_search_begins(two_layers):
+    """Two units are gone already: of the 30 parts 5 are no loss any more."""
+    assert price(two_layers, {"0": (1, 2)}).loss["0"] == pytest.approx((9 / 30, 0))
+
+
 @pytest.fixture
 def large_and_small():
     """2 -> 8 -> 4 -> 3: products of 16, 32 and 12; the group of 8 touches 48 of 60, that of 4 touches 44."""

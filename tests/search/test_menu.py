@@ -49,6 +49,11 @@ def test_a_smallest_share_takes_narrow_widths_away_but_leaves_branches():
     assert found.loss["a"] == (4.0, 1.0, 0.0) and found.branches == (("a",),)
 
 
+def test_a_smallest_share_is_one_of_the_full_width_wherever_the_menu_begins():
+    found = restrict(MENU, min_width=0.5, full={"a": 16, "b": 24, "c": 4})
+    assert found.widths["b"] == (12, 16)
+
+
 def test_equal_groups_choose_from_what_both_have():
     """A group without a branch has no width 0, so that its equal's branch stays too."""
     found = restrict(MENU, equal=[("a", "b")])

@@ -51,6 +51,16 @@ def test_divergence_by_hand(two_layers):
     assert prices.menu.loss["0"] == pytest.approx((14 / 30, 5 / 30, 0))
 
 
+def test_a_network_that_has_lost_units_is_priced_from_there(two_layers):
+    """Without its first two units the output is 25 times the input; without the third, too, 16 times."""
+    with torch.no_grad():
+        two_layers.model[0].weight[:2] = 0
+    later = Prunable.of(two_layers.model, torch.ones(1, 1), start={"0": 2})
+    assert later.menu_widths(1) == {"0": (1, 2)}
+    prices = measured_menu(later, later.menu_widths(1), Calibration([torch.tensor([[1.0], [3.0]])]))
+    assert prices.menu.loss["0"] == pytest.approx((9 / 25, 0))
+
+
 def test_loss_by_hand(two_layers):
     """The mean of (30 x - 29 x)² is 5 on inputs 1 and 3; with 16 left of 30 it is 14 more off: 5 * 13² - 5."""
     batch = torch.tensor([[1.0], [3.0]])
