@@ -20,6 +20,7 @@ from deploy_prune.pipeline.layer_rows import make_rows
 from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.measure import compare, profile_nodes
 from deploy_prune.runtime.nodes import NodeProfile
+from deploy_prune.runtime.runner import engine_version
 from deploy_prune.search.prunable import Prunable
 from deploy_prune.store import LayerRow, MeasurementStore, RecordKey
 
@@ -102,11 +103,14 @@ class Device:
 
 def record_key(kind: str, profile: HardwareProfile, subject: str) -> RecordKey:
     """The key of a measurement under a profile on this machine; the profile's name does not count."""
-    conditions = profile.model_dump(mode="json", exclude={"name", "untested"})
+    left_out: dict[str, Any] = {"name": True, "untested": True, "tensorrt": True}
+    if profile.engine == "tensorrt":
+        left_out["tensorrt"] = {"trtexec", "cache", "build_timeout_s"}
+    conditions = profile.model_dump(mode="json", exclude=left_out)
     return RecordKey(
         kind=kind,
         machine=detect_machine().fingerprint,
-        engine=f"{profile.engine} {profile.engine_facts.version}",
+        engine=f"{profile.engine} {engine_version(profile)}",
         conditions=json.dumps(conditions, sort_keys=True),
         subject=subject,
     )

@@ -4,4 +4,8 @@ Every module here runs on Python 3.8 and needs the standard library and one engi
 the order in which they need each other; the client sends their sources, and the last one's ``main`` runs.
 """
 
-MODULES = ("refusal", "feed", "onnxruntime_engine", "openvino_engine", "torch_engine", "process")
+MODULES = (
+    *("refusal", "feed", "onnxruntime_engine", "openvino_engine", "torch_engine"),
+    *("tensorrt_flags", "tensorrt_reports", "tensorrt_cache", "trtexec_engine", "cuda_runtime", "tensorrt_engine"),
+    "process",
+)
