@@ -7,40 +7,29 @@ import importlib.resources
 import itertools
 import json
 import queue
+import shlex
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
 from deploy_prune.errors import MeasurementError
 from deploy_prune.runtime.worker import MODULES
+from deploy_prune.runtime.worker.bootstrap import BOOTSTRAP, pack_sources
 from deploy_prune.runtime.worker.refusal import RefusedError
 
 WORKER = "deploy_prune.runtime.worker"
-# Reads one line from stdin, the worker's modules as [[name, source], ...], makes modules of them and becomes the
-# worker. The current folder leaves the import path first: a file of the user's that is named like a library must not
-# replace it.
-BOOTSTRAP = """
-import sys
-sys.path[:] = [p for p in sys.path if p]
-import json, types
-for name, source in json.loads(sys.stdin.buffer.readline().decode("utf-8")):
-    sys.modules[name] = types.ModuleType(name)
-    exec(compile(source, "<" + name + ">", "exec"), sys.modules[name].__dict__)
-sys.modules[name].main()
-"""
 # How long a worker may take to leave in order, which removes its files, before it is killed.
 GRACE_S = 2.0
 
 
-def worker_sources() -> bytes:
+def worker_sources(modules: Sequence[str] = MODULES) -> bytes:
     """The line that ``BOOTSTRAP`` reads."""
     folder = importlib.resources.files(WORKER)
-    modules = [(f"{WORKER}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
-    return json.dumps(modules).encode() + b"\n"
+    return pack_sources([(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in modules])
 
 
 class WorkerProcess:
@@ -48,27 +37,44 @@ class WorkerProcess:
 
     Args:
         command: the interpreter with its first arguments, by default this Python; ``-u -c ...`` is added.
+        over: the words before a command line for another machine's shell, such as ``("ssh", "board")``; empty: none.
+        modules: what is sent of the worker; the last one's ``main`` runs.
+        sign_of_life_s: seconds between the empty lines that tell the worker that this process lives; None: none.
+        explain: makes an error of the request, the exit code and the last words of a process that died.
     """
 
-    def __init__(self, command: Sequence[str] = (sys.executable,)) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] = (sys.executable,),
+        *,
+        over: Sequence[str] = (),
+        modules: Sequence[str] = MODULES,
+        sign_of_life_s: float | None = None,
+        explain: Callable[[str, int, str], MeasurementError] | None = None,
+    ) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._ids = itertools.count(1)
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._explain, self._writing, self._ended = explain, threading.Lock(), threading.Event()
         try:
             # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
             self._process = subprocess.Popen(
-                [*command, "-u", "-c", BOOTSTRAP],
+                [*over, remote_line(command)] if over else [*command, "-u", "-c", BOOTSTRAP],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            raise MeasurementError(f"cannot start {command[0]}: {error.strerror}") from error
+            raise MeasurementError(f"cannot start {[*over, *command][0]}: {error.strerror}") from error
         self._reader = threading.Thread(target=self._collect_lines, name="worker-replies", daemon=True)
         self._reader.start()
         try:
-            self._send(worker_sources(), "start")
+            self._send(worker_sources(modules), "start")
         except BaseException:
             self.end()
             raise
+        if sign_of_life_s is not None:
+            threading.Thread(
+                target=self._show_life, args=(sign_of_life_s,), name="worker-signs-of-life", daemon=True
+            ).start()
 
     def __enter__(self) -> WorkerProcess:
         return self
@@ -110,6 +116,7 @@ class WorkerProcess:
     def end(self, grace_s: float = GRACE_S) -> None:
         """Close the worker's stdin, which ends it; kill it when it has not gone after ``grace_s`` seconds."""
         assert self._process.stdin is not None and self._process.stdout is not None
+        self._ended.set()
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
@@ -124,10 +131,19 @@ class WorkerProcess:
     def _send(self, data: bytes, do: str) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+            with self._writing:
+                self._process.stdin.write(data)
+                self._process.stdin.flush()
         except (BrokenPipeError, ValueError):
             raise self._death(do) from None
+
+    def _show_life(self, every_s: float) -> None:
+        """Runs in a thread; a worker that is gone is told of by the next request."""
+        assert self._process.stdin is not None
+        while not self._ended.wait(every_s):
+            with contextlib.suppress(BrokenPipeError, ValueError), self._writing:
+                self._process.stdin.write(b"\n")
+                self._process.stdin.flush()
 
     def _collect_lines(self) -> None:
         """Runs in a thread: replies into the queue, then an empty line when the worker has ended."""
@@ -144,4 +160,11 @@ class WorkerProcess:
             self._stderr.seek(0)
             said = self._stderr.read().decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(said) if line.strip()), "without a word")
+        if self._explain is not None:
+            return self._explain(do, code, last)
         return MeasurementError(f"the measuring process died during {do!r} ({how}): {last}")
+
+
+def remote_line(command: Sequence[str]) -> str:
+    """A command line of one line, which every shell takes as quoted, that starts the worker."""
+    return shlex.join(["exec", *command, "-u", "-c", f"exec({BOOTSTRAP!r})"])
