@@ -1,5 +1,6 @@
 """Which profiles can run on a machine, and what the others miss."""
 
+import dataclasses
 import importlib.util
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from deploy_prune.errors import InputError, MissingDependencyError
 from deploy_prune.hardware.availability import find_obstacles, require_runnable, require_searchable
 from deploy_prune.hardware.detect import NAME, detect_profile
+from deploy_prune.hardware.host import local_host
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 
@@ -53,8 +55,10 @@ def test_another_architecture_board_or_more_cores():
 def test_an_engine_of_a_later_version_and_a_host():
     obstacles = find_obstacles(load_profile("jetson-orin-nano"))
     assert obstacles[0] == "tensorrt is not supported by this version yet"
-    assert find_obstacles(profile(host="orin", architecture="riscv64")) == (
-        "it measures on the host 'orin', which this version cannot do yet",
+    here = dataclasses.replace(local_host(), engines={})
+    assert find_obstacles(profile(host="orin", architecture="riscv64"), host=here) == (
+        f"it is for riscv64, orin is {here.machine.architecture}",
+        "onnxruntime is not installed: install it on orin for python3",
     )
 
 
