@@ -84,11 +84,11 @@ def require_searchable(profile: HardwareProfile, host: Host | None = None) -> No
 
 
 def _machine_obstacles(profile: HardwareProfile, machine: Machine) -> list[str]:
-    found = []
+    found, this = [], profile.host or "this machine"
     if profile.architecture not in (None, machine.architecture):
-        found.append(f"it is for {profile.architecture}, this machine is {machine.architecture}")
+        found.append(f"it is for {profile.architecture}, {this} is {machine.architecture}")
     elif profile.board is not None and profile.board not in machine.processor:
-        found.append(f"it is for the board {profile.board!r}, this machine is {machine.processor}")
+        found.append(f"it is for the board {profile.board!r}, {this} is {machine.processor}")
     elif profile.threads > machine.usable_cores:
         found.append(f"it asks for {profile.threads} threads, {machine.usable_cores} cores are usable")
     return found

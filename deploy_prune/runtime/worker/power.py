@@ -58,7 +58,7 @@ class Journal:
         for entry in reversed(self._read()):
             try:
                 run_command(entry["command"], entry["stdin"])
-            except RefusedError as refused:
+            except RefusedError as refused:  # noqa: PERF203 - one that fails must not keep the others
                 failed.append(str(refused))
         if self._path.exists():
             self._path.unlink()
