@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
@@ -96,18 +97,18 @@ class WorkerProcess:
             RefusedError: the worker answered with an error.
             MeasurementError: the worker died, or did not answer within ``timeout_s`` seconds and was killed.
         """
-        self._send(json.dumps({"id": next(self._ids), "do": do, **arguments}).encode() + b"\n", do)
+        number = next(self._ids)
+        self._send(json.dumps({"id": number, "do": do, **arguments}).encode() + b"\n", do)
         try:
-            line = self._lines.get(timeout=timeout_s)
+            reply = self._find_reply(number, time.monotonic() + timeout_s)
         except queue.Empty:
             self.end(grace_s=0)
             raise MeasurementError(
                 f"the measuring process did not answer {do!r} within {timeout_s:g} s and was ended; "
                 "try again on a less busy machine or with a smaller model"
             ) from None
-        if not line:
+        if reply is None:
             raise self._death(do)
-        reply = json.loads(line)
         if "error" in reply:
             raise RefusedError(reply["error"]["kind"], reply["error"]["message"])
         result: dict[str, Any] = reply["result"]
@@ -127,6 +128,19 @@ class WorkerProcess:
         self._reader.join(GRACE_S)
         self._process.stdout.close()
         self._stderr.close()
+
+    def _find_reply(self, number: int, end_s: float) -> dict[str, Any] | None:
+        """The reply to a request; None when the worker has ended. What a shell prints as it starts is no reply.
+
+        Raises:
+            queue.Empty: there is none before ``end_s`` on the monotonic clock.
+        """
+        while line := self._lines.get(timeout=max(0.0, end_s - time.monotonic())):
+            with contextlib.suppress(ValueError):
+                reply = json.loads(line)
+                if isinstance(reply, dict) and reply.get("id") == number:
+                    return reply
+        return None
 
     def _send(self, data: bytes, do: str) -> None:
         assert self._process.stdin is not None

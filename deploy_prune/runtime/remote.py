@@ -9,11 +9,18 @@ import os
 import platform
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deploy_prune.errors import ConnectionLostError, DeployPruneError, InputError, MeasurementError
+from deploy_prune.errors import (
+    ConnectionLostError,
+    DeployPruneError,
+    InputError,
+    MeasurementError,
+    UnreachableError,
+)
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.client import WorkerProcess
 from deploy_prune.runtime.ssh import explain_for, interpreter, ssh_prefix
@@ -32,6 +39,9 @@ BUSY_POLL_S = 2.0
 SIGN_OF_LIFE_S = 5.0
 # After a lost connection: seconds before each further try. A board that restarts is back within two minutes.
 PAUSES_S = (1.0, 3.0, 10.0, 30.0, 60.0)
+
+# This process among all that may ask for a device; process numbers and hosts' names repeat.
+_CLIENT = uuid.uuid4().hex
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -86,11 +96,17 @@ def held_device(profile: HardwareProfile) -> Iterator[None]:
 
 
 def retrying(profile: HardwareProfile, take: Callable[[], T]) -> T:
-    """What ``take`` returns, tried again after pauses where the connection to another machine was lost."""
-    for pause_s in PAUSES_S if profile.host is not None else ():
+    """What ``take`` returns, tried again after pauses where the connection to another machine was lost.
+
+    A machine that does not answer the first time is given up at once: its name may be wrong. One that was there and
+    is away now may be restarting.
+    """
+    for number, pause_s in enumerate(PAUSES_S if profile.host is not None else ()):
         try:
             return take()
-        except ConnectionLostError as lost:  # noqa: PERF203 - the loop is about the exception
+        except ConnectionLostError as lost:
+            if number == 0 and isinstance(lost, UnreachableError):
+                raise
             _log.warning("%s; trying again in %g s", lost, pause_s)
             time.sleep(pause_s)
     return take()
@@ -144,9 +160,9 @@ def _hold(worker: WorkerProcess, profile: HardwareProfile) -> None:
 def _try_to_hold(worker: WorkerProcess, profile: HardwareProfile) -> RefusedError | None:
     """Why the device cannot be had now; None: it is held."""
     power = profile.power.model_dump(include={"mode", "governor", "clocks"}) if profile.power.set else None
-    holder = f"{platform.node()} process {os.getpid()}"
+    holder, purpose = f"{_CLIENT}-{os.getpid()}", f"{platform.node()} process {os.getpid()}"
     try:
-        worker.request("hold", timeout_s=HOLD_TIMEOUT_S, holder=holder, purpose=holder, power=power, root="/")
+        worker.request("hold", timeout_s=HOLD_TIMEOUT_S, holder=holder, purpose=purpose, power=power, root="/")
     except RefusedError as refused:
         return refused
     return None

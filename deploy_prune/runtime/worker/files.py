@@ -39,7 +39,7 @@ class FileCache:
         """
         whole = self._path(digest)
         self._folder.mkdir(parents=True, exist_ok=True)
-        if whole.is_file():
+        if whole.is_file() and whole.stat().st_size == size:
             os.utime(whole)
             return {"bytes": size, "whole": True}
         part = self._part(digest)
@@ -73,6 +73,8 @@ class FileCache:
         if got != digest:
             part.unlink()
             raise RefusedError("spoilt", f"a file arrived with the checksum {got[:12]} instead of {digest[:12]}")
+        with part.open("rb+") as file:  # a board may lose its current at any time
+            os.fsync(file.fileno())
         part.replace(self._path(digest))
         self._make_room()
         return {}

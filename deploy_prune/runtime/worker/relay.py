@@ -42,6 +42,7 @@ class Relay:
         self._scratch = Path(tempfile.mkdtemp(prefix="deploy-prune-"))
         self._session: Session | None = None
         self._waiting: Any = None  # id and name of the request that the child has not answered
+        self._one = threading.Lock()  # of the two threads takes it
 
     def take(self, line: bytes) -> None:
         """Answer one request, or pass it on."""
@@ -99,19 +100,32 @@ class Relay:
                 folder = Path(tempfile.mkdtemp(dir=str(self._scratch))) / "model"
                 request["model"] = self._files.link(request["model"], folder)
 
-        self._waiting = (request["id"], request["do"])
         if self._reply(request["id"], prepare, only_errors=True) and self._session is not None:
+            self._waiting = (request["id"], request["do"])
             self._session.send(json.dumps(request).encode() + b"\n")
+            if self._session.ended.is_set():
+                self._tell_death()  # it may have died before this request, which nobody was told of
 
     def _pass_on(self, line: bytes) -> None:
         """Called by the session's thread."""
         if line:
-            self._waiting = None
+            self._take_waiting()
             self._send(line.decode("utf-8"))
-        elif self._waiting is not None and self._session is not None:
-            number, do = self._waiting
+        else:
+            self._tell_death()
+
+    def _tell_death(self) -> None:
+        """Answer for the child, if it owes an answer."""
+        waiting = self._take_waiting()
+        if waiting is not None and self._session is not None:
+            number, do = waiting
             message = f"the measuring process died during {do!r} {self._session.last_words()}"
             self._send(json.dumps({"id": number, "error": {"kind": "died", "message": message}}) + "\n")
+
+    def _take_waiting(self) -> Any:
+        with self._one:
+            waiting, self._waiting = self._waiting, None
+        return waiting
 
     def _reply(self, number: int, act: Any, only_errors: bool = False) -> bool:
         """Reply with what ``act`` returns or raises; whether it returned."""

@@ -21,6 +21,8 @@ _LAST_WORDS_BYTES = 4096
 class Session:
     """A child that answers requests as ``process`` does; its replies are passed on as they come.
 
+    ``ended`` is set once it answers no more.
+
     Args:
         modules: names of the modules that make the child.
         scratch: its folder for temporary files.
@@ -35,7 +37,7 @@ class Session:
                 [sys.executable, *flags, "-u", "-c", BOOTSTRAP], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=stderr, env={**os.environ, "TMPDIR": str(scratch)}, start_new_session=True,
             )  # fmt: skip
-        self._pass_on = pass_on
+        self._pass_on, self.ended = pass_on, threading.Event()
         threading.Thread(target=self._collect, name="replies", daemon=True).start()
         self.send(pack_sources(sent_sources(modules)))
 
@@ -73,4 +75,5 @@ class Session:
         output: Any = self._process.stdout
         for line in output:
             self._pass_on(line)
+        self.ended.set()
         self._pass_on(b"")

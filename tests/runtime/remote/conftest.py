@@ -45,11 +45,11 @@ Host board
 class Cable:
     """Passes bytes between ssh and sshd; ``cut`` breaks every connection, ``cut_after`` once so many have gone up."""
 
-    def __init__(self, port: int) -> None:
-        self._target, self._left, self._lock = port, None, threading.Lock()
+    def __init__(self, port: int, own: int = 0) -> None:
+        self.target, self._left, self._lock = port, None, threading.Lock()
         self._sockets = []
         self.sent_bytes, self.connections = 0, 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", own))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -72,7 +72,7 @@ class Cable:
         with contextlib.suppress(OSError):
             while True:
                 client = self._listener.accept()[0]
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.create_connection(("127.0.0.1", self.target))
                 self.connections += 1
                 self._sockets += [client, server]
                 for ends in ((client, server, True), (server, client, False)):
@@ -157,9 +157,22 @@ class SshBoard:
         way = {"host": "board", "python": sys.executable, "environment": environment}
         return HardwareProfile.model_validate({**brief.model_dump(), **way, **changes})
 
+    def processes(self) -> list[int]:
+        """All that run there for this test."""
+        return processes_with(str(self.scratch))
+
+    def restart(self, seconds: float) -> None:
+        """Cut everything, and answer again after so many seconds."""
+        self.cable.close()
+
+        def plug_in() -> None:
+            self.cable = Cable(self.cable.target, self.cable.port)
+
+        threading.Timer(seconds, plug_in).start()
+
     def is_clean(self) -> bool:
         """Nothing is left but the cache: no process and no temporary file, within a few seconds."""
-        return wait_until(lambda: not list(self.scratch.iterdir()) and not processes_with(str(self.scratch)))
+        return wait_until(lambda: not list(self.scratch.iterdir()) and not self.processes())
 
 
 def processes_with(text: str) -> list[int]:
@@ -189,5 +202,6 @@ def board(sshd, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     monkeypatch.setattr(remote, "PAUSES_S", (0.1, 0.2, 0.2))
     hosts._ask_host.cache_clear()
-    yield SshBoard(tmp_path, cable, known_hosts)
-    cable.close()
+    board = SshBoard(tmp_path, cable, known_hosts)
+    yield board
+    board.cable.close()

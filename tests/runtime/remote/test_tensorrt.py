@@ -60,5 +60,5 @@ def test_the_version_there_is_known_before_anything_is_measured(with_gpu, trtexe
 
 def test_a_board_without_trtexec_or_gpu(board, trtexec_profile, make_model):
     settings = {**trtexec_profile.tensorrt.model_dump(), "trtexec": "/nowhere/trtexec"}
-    with pytest.raises(InputError, match="cannot run on board: no trtexec at /nowhere/trtexec: .*; no NVIDIA GPU"):
+    with pytest.raises(InputError, match=r"cannot run on board: no trtexec at /nowhere/trtexec: .*; no NVIDIA GPU"):
         measure(make_model(), board.profile(trtexec_profile, tensorrt=settings))
