@@ -25,7 +25,7 @@ class Host:
     """What there is to measure with.
 
     ``engines`` are the versions (None: unknown) of the installed packages of engines. ``gpu``: an NVIDIA GPU has its
-    driver. ``compiler``: there is a C++ compiler. ``may_set``: ``sudo -n`` works; None: not tried, as here.
+    driver. ``compiler``: there is a C++ compiler. ``may_set``: ``sudo -n`` runs some command; None: not tried.
     ``throttled``: what a Raspberry Pi says of its supply and its clock. ``free_bytes``: room for models, where known.
     """
 

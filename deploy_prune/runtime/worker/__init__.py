@@ -6,5 +6,8 @@ the process that holds a model. ``BOARD_MODULES`` come on top on another machine
 ``relay`` is then the process that the client talks to, and it starts the others.
 """
 
-MODULES = ("bootstrap", "refusal", "feed", "onnxruntime_engine", "openvino_engine", "torch_engine", "process")
+MODULES = (
+    *("bootstrap", "refusal", "feed", "sensors"),
+    *("onnxruntime_engine", "openvino_engine", "torch_engine", "process"),
+)
 BOARD_MODULES = ("files", "power", "guard", "readings", "session", "relay")

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from deploy_prune.runtime.worker.onnxruntime_engine import OnnxRuntimeModel
 from deploy_prune.runtime.worker.openvino_engine import OpenVinoModel
 from deploy_prune.runtime.worker.refusal import RefusedError
+from deploy_prune.runtime.worker.sensors import ask_throttled, count_overcurrents, read_rails_w
 from deploy_prune.runtime.worker.torch_engine import TorchModel
 
 REQUESTS = ("load", "run", "nodes", "pin", "state")
@@ -128,6 +129,9 @@ class Worker:
             "own_cpu_s": time.process_time(),
             "ticks_per_s": os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else None,
             **{name: read_texts(pattern) for name, pattern in STATE_FILES.items()},
+            "rails_w": read_rails_w(Path("/")),
+            "overcurrents": count_overcurrents(Path("/")),
+            "throttled": ask_throttled(),
         }
 
     def _loaded(self) -> Model:

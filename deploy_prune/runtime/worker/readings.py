@@ -29,7 +29,7 @@ FILES = (
 )
 # Any of these is there where an NVIDIA driver has a GPU: a card's character device, or a Jetson's.
 GPU_FILES = ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
-COMMANDS = {"nvpmodel": ("nvpmodel", "-q"), "throttled": ("vcgencmd", "get_throttled"), "sudo": ("sudo", "-n", "-v")}
+COMMANDS = {"nvpmodel": ("nvpmodel", "-q"), "throttled": ("vcgencmd", "get_throttled"), "sudo": ("sudo", "-n", "-l")}
 COMMAND_TIMEOUT_S = 10.0
 _LIMIT_BYTES = 2**20
 
