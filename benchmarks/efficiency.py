@@ -60,6 +60,10 @@ def try_setting(name, setting, dense, folder, console):
             console.print(name, setting, point.get("speedup", point.get("fails")), highlight=False)
         return points
 
+    first = prune_peer(name, setting, RATIOS[:1], folder)
+    if "fails" in first[0]:  # so does every other ratio, and where it does not end, it does not
+        console.print(name, setting, first[0]["fails"], highlight=False)
+        return first
     points = measure(RATIOS)
     measured = [p for p in points if "speedup" in p]
     between = []

@@ -243,7 +243,8 @@ def test_bench_refuses_what_cannot_be_compared_before_it_measures(tmp_path, onnx
         "no model for the profile 'cpu-torch-eager': torch reads .pt2 files",
     )
     done = deploy_prune("bench", wide, "--profile", "jetson-thor")
-    assert "the profile 'jetson-thor' cannot run here: tensorrt is not supported by this version yet" in done.stderr
+    assert "the profile 'jetson-thor' cannot run here: it is for aarch64" in done.stderr
+    assert "no trtexec on PATH" in done.stderr
 
 
 def test_bench_of_one_model_times_it_alone(onnx_files, quick_profile):
@@ -384,7 +385,7 @@ def test_profiles_are_listed_with_what_they_miss():
     }
     assert " ".join(cells["cpu-onnxruntime"]) == "| onnxruntime | cpu | 1 | fp32 | yes |"
     thor = " ".join(cells["jetson-thor"])
-    assert "no: tensorrt is not supported by this version yet" in thor and "(not run on such a device yet)" in thor
+    assert "no trtexec on PATH" in thor and "(not run on such a device yet)" in thor
     assert set(list_profiles()) <= cells.keys()
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from deploy_prune.errors import InputError, MissingDependencyError
 from deploy_prune.hardware.host import Host, local_host
 from deploy_prune.hardware.machine import Machine
 from deploy_prune.hardware.profile import HardwareProfile
+
+TRTEXEC_PLACES = ("trtexec", "/usr/src/tensorrt/bin/trtexec")
+"""Where trtexec is looked for unless the profile names it: on PATH, and where NVIDIA's packages put it."""
 
 
 def find_obstacles(profile: HardwareProfile, root: Path = Path("/"), host: Host | None = None) -> tuple[str, ...]:
@@ -19,13 +23,7 @@ def find_obstacles(profile: HardwareProfile, root: Path = Path("/"), host: Host 
         host: the machine that the profile measures on; None: this one.
     """
     host = host or local_host(root)
-    facts, found = profile.engine_facts, []
-    if not facts.supported:
-        found.append(f"{profile.engine} is not supported by this version yet")
-    found += _machine_obstacles(profile, host.machine)
-    if facts.supported and facts.package not in host.engines:
-        advice = facts.install if profile.host is None else f"install it on {profile.host} for {profile.python}"
-        found.append(f"{facts.package} is not installed: {advice}")
+    found = [*_machine_obstacles(profile, host.machine), *_engine_obstacles(profile, host)]
     if profile.device == "cuda" and not host.gpu:
         found.append("no NVIDIA GPU")
     elif profile.mode == "compile" and profile.device == "cpu" and not host.compiler:
@@ -47,7 +45,7 @@ def require_runnable(profile: HardwareProfile, host: Host | None = None) -> None
     if not obstacles:
         return
     message = f"the profile {profile.name!r} cannot run {where(profile)}: {'; '.join(obstacles)}"
-    if len(obstacles) == 1 and profile.engine_facts.supported and profile.engine_facts.package not in host.engines:
+    if len(obstacles) == 1 and _engine_obstacles(profile, host):
         raise MissingDependencyError(message)
     raise InputError(f"{message}; see `deploy-prune profiles` for those that can")
 
@@ -74,10 +72,10 @@ def require_searchable(profile: HardwareProfile, host: Host | None = None) -> No
         InputError: its engine does not time single layers; and as :func:`require_runnable`.
         MissingDependencyError: see :func:`require_runnable`.
     """
-    if profile.engine_facts.supported and not profile.engine_facts.profiles_layers:
+    if not profile.engine_facts.profiles_layers:
         raise InputError(
             f"the profile {profile.name!r} measures with {profile.engine}, which does not time single layers; compare "
-            "models under it by `deploy-prune bench`, and for a budget choose a profile with onnxruntime or openvino"
+            "models under it by `deploy-prune bench`, and for a budget choose a profile with another engine"
         )
     require_runnable(profile, host)
 
@@ -91,3 +89,17 @@ def _machine_obstacles(profile: HardwareProfile, machine: Machine) -> list[str]:
     elif profile.threads > machine.usable_cores:
         found.append(f"it asks for {profile.threads} threads, {machine.usable_cores} cores are usable")
     return found
+
+
+def _engine_obstacles(profile: HardwareProfile, host: Host) -> list[str]:
+    facts = profile.engine_facts
+    if profile.mode == "trtexec":
+        wanted = profile.tensorrt.trtexec
+        if profile.host is not None:
+            there = host.trtexec is not None
+        else:
+            there = any(shutil.which(place) for place in ([wanted] if wanted else TRTEXEC_PLACES))
+        looked = f"at {wanted}" if wanted else f"on PATH or at {TRTEXEC_PLACES[1]}"
+        return [] if there else [f"no trtexec {looked}: TensorRT's Debian and tar packages have it, pip has not"]
+    advice = facts.install if profile.host is None else f"install it on {profile.host} for {profile.python}"
+    return [] if facts.package in host.engines else [f"{facts.package} is not installed: {advice}"]

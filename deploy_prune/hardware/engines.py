@@ -14,7 +14,7 @@ class EngineFacts:
 
     ``files`` are the suffixes of the models that it reads; ``modes`` the ways of running that a profile must choose
     from, if there are any; ``profiles_layers`` whether it times its own nodes, without which models can be measured
-    but not searched. ``supported``: this version of deploy_prune can run it.
+    but not searched.
     """
 
     package: str
@@ -25,7 +25,6 @@ class EngineFacts:
     modes: tuple[str, ...] = ()
     spins: bool = False
     profiles_layers: bool = True
-    supported: bool = True
 
     @property
     def installed(self) -> bool:
@@ -71,6 +70,6 @@ ENGINES = {
         files=(".onnx",),
         devices=("cuda",),
         precisions=("fp32", "fp16", "int8"),
-        supported=False,
+        modes=("trtexec", "python"),
     ),
 }

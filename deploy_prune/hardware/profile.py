@@ -55,19 +55,39 @@ class PowerPolicy(_Strict):
     set: bool = False
 
 
+class TensorRtSettings(_Strict):
+    """How TensorRT builds engines; docs/tensorrt.md has what follows from each.
+
+    ``typing``: "strong" takes every type from the file, "weak" lets TensorRT choose down to the profile's precision,
+    which 11.0 no longer does. ``dla_core`` is the DLA to run on, with the GPU for what it cannot do (None: the GPU
+    alone). ``workspace_mib`` limits the memory of single layers (None: all there is); ``optimization_level`` is
+    TensorRT's own, with its default. ``trtexec`` is the program (None: looked for), ``cache`` the folder of built
+    engines (None: in the user's cache folder); a build that takes longer than ``build_timeout_s`` seconds is ended.
+    """
+
+    typing: Literal["strong", "weak"] = "strong"
+    dla_core: int | None = Field(None, ge=0)
+    workspace_mib: int | None = Field(None, ge=1)
+    optimization_level: int = Field(3, ge=0, le=5)
+    trtexec: str | None = None
+    cache: str | None = None
+    build_timeout_s: float = Field(1800.0, gt=0)
+
+
 class HardwareProfile(_Strict):
     """A device, the engine on it, and the conditions to measure under; see ``hardware_profiles/*.yaml``.
 
     ``affinity`` lists the zero-based cores that the worker may use (None: the operating system chooses).
     ``axes`` gives a size to each dynamic axis of the model by its name; ``batch`` is the first axis of every
-    input. ``host`` is the machine to measure on, as ``ssh`` takes it (None: this one); ``python`` and ``environment``
-    are the interpreter there and variables for it. ``architecture`` and ``board`` are what that machine must be, where
-    the profile is for one kind only. ``untested``: it has not run on such a device yet.
+    input. ``tensorrt`` has the settings of that engine. ``host`` is the machine to measure on, as ``ssh`` takes it
+    (None: this one); ``python`` and ``environment`` are the interpreter there and variables for it. ``architecture``
+    and ``board`` are what that machine must be, where the profile is for one kind only. ``untested``: it has not run
+    on such a device yet.
     """
 
     name: str
     engine: Literal["onnxruntime", "openvino", "torch", "tensorrt"]
-    mode: Literal["eager", "compile", "cuda_graph"] | None = Field(None, validate_default=True)
+    mode: Literal["eager", "compile", "cuda_graph", "trtexec", "python"] | None = Field(None, validate_default=True)
     device: Literal["cpu", "cuda"] = Field("cpu", validate_default=True)
     threads: int = Field(1, ge=1)
     precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
@@ -75,6 +95,7 @@ class HardwareProfile(_Strict):
     spinning: bool = False
     affinity: tuple[int, ...] | None = Field(None, strict=False)
     axes: dict[str, int] = Field(default_factory=dict)
+    tensorrt: TensorRtSettings = TensorRtSettings.model_validate({})
     power: PowerPolicy = PowerPolicy.model_validate({})
     host: str | None = None
     python: str = "python3"
@@ -100,6 +121,16 @@ class HardwareProfile(_Strict):
         engine = info.data.get("engine")
         if engine is not None:  # None: that mistake has its own line
             _require_of_engine(engine, str(info.field_name), value)
+        return value
+
+    @field_validator("tensorrt")
+    @classmethod
+    def _fit_tensorrt(cls, value: TensorRtSettings, info: ValidationInfo) -> TensorRtSettings:
+        engine = info.data.get("engine")
+        if engine not in (None, "tensorrt") and value != TensorRtSettings.model_validate({}):
+            raise ValueError(f"these settings are for the engine tensorrt, not {engine}; leave them out")
+        if value.dla_core is not None and info.data.get("precision") == "fp32":
+            raise ValueError("the DLA computes in fp16 and int8 alone; set 'precision'")
         return value
 
     @field_validator("device")

@@ -18,10 +18,12 @@ def check_device(profile: HardwareProfile) -> DeviceReport:
         InputError, MeasurementError: it cannot be reached, or has no usable Python.
     """
     host = find_host(profile)
+    engines = [f"{package} {version or '(version unknown)'}" for package, version in host.engines.items()]
+    engines += [f"trtexec {host.trtexec}"] if host.trtexec else []
     return DeviceReport(
         host=profile.host or "this machine",
         facts=_facts(host),
-        engines=tuple(f"{package} {version or '(version unknown)'}" for package, version in host.engines.items()),
+        engines=tuple(engines),
         profile=profile.name,
         obstacles=find_obstacles(profile, host=host),
         changes=_changes(profile, host),

@@ -1,5 +1,6 @@
 """From what was measured to what the report shows: seconds become milliseconds here and nowhere else."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,11 +80,13 @@ def report_account(model: LatencyModel, floor: Floor) -> Account:
 def flatten_conditions(conditions: Conditions) -> dict[str, Any]:
     """The conditions as one level of names and printable values."""
     flat: dict[str, Any] = {}
-    for name, value in conditions.to_dict().items():
+    for name, value in dataclasses.replace(conditions, build=None).to_dict().items():
         if isinstance(value, dict):
             flat |= {f"{name}.{inner}": inner_value for inner, inner_value in value.items()}
         elif isinstance(value, list | tuple):
             flat[name] = ", ".join(map(str, value))
         else:
             flat[name] = value
+    if conditions.build is not None:
+        flat["build"] = conditions.build.describe()
     return flat

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from deploy_prune.hardware.engines import ENGINES
 from deploy_prune.hardware.host import Host, host_from_readings, local_host
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.client import WorkerProcess
-from deploy_prune.runtime.remote import connect, read_raw, retrying
+from deploy_prune.runtime.remote import connect, retrying
 
+# trtexec starts CUDA before it says its version.
+READ_TIMEOUT_S = 120.0
 PACKAGES = sorted({facts.package for facts in ENGINES.values()})
 
 
@@ -21,28 +24,26 @@ def find_host(profile: HardwareProfile) -> Host:
     """
     if profile.host is None:
         return local_host()
-    return _ask_host(profile.host, profile.python, tuple(sorted(profile.environment.items())))
+    return _ask_host(profile.host, profile.python, tuple(sorted(profile.environment.items())), profile.tensorrt.trtexec)
 
 
 def read_host(worker: WorkerProcess, profile: HardwareProfile) -> Host:
     """The machine of a worker as it is now, with the clocks and the power that it has at this moment."""
-    return local_host() if profile.host is None else host_from_readings(read_raw(worker, PACKAGES))
+    return local_host() if profile.host is None else host_from_readings(_read(worker, None))
 
 
-def engine_version(profile: HardwareProfile) -> str | None:
-    """Version of the profile's engine on its machine; None where it is not installed or does not say."""
-    facts = profile.engine_facts
-    return facts.version if profile.host is None else find_host(profile).engines.get(facts.package)
+def _read(worker: WorkerProcess, trtexec: str | None) -> dict[str, Any]:
+    return worker.request("device", timeout_s=READ_TIMEOUT_S, engines=PACKAGES, root="/", trtexec=trtexec)
 
 
 @functools.cache
-def _ask_host(host: str, python: str, environment: tuple[tuple[str, str], ...]) -> Host:
+def _ask_host(host: str, python: str, environment: tuple[tuple[str, str], ...], trtexec: str | None) -> Host:
     profile = HardwareProfile.model_validate(
         {"name": host, "engine": "onnxruntime", "host": host, "python": python, "environment": dict(environment)}
     )
 
     def ask() -> Host:
         with connect(profile) as worker:
-            return host_from_readings(read_raw(worker, PACKAGES))
+            return host_from_readings(_read(worker, trtexec))
 
     return retrying(profile, ask)

@@ -46,7 +46,7 @@ def measure(model: Path, profile: HardwareProfile) -> Timing:
 
 def _measure_once(runner: Runner) -> Timing:
     limits = runner.profile.measuring
-    block_runs = max(5, math.ceil(MEASURE_BLOCK_S / typical_s(runner.warm_up())))
+    block_runs = max(5, math.ceil(max(MEASURE_BLOCK_S, runner.block_s) / typical_s(runner.warm_up())))
     states, start = [runner.state()], time.monotonic()
     runs, stop_reason = NO_RUNS, ""
     while not stop_reason:

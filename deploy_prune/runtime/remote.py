@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from deploy_prune.errors import ConnectionLostError, DeployPruneError, InputError, MeasurementError
 from deploy_prune.hardware.profile import HardwareProfile
@@ -181,8 +181,3 @@ def _send_rest(worker: WorkerProcess, path: Path, digest: str) -> None:
 
 def _explained(refused: RefusedError, profile: HardwareProfile) -> DeployPruneError:
     return explain_board(refused, profile) or MeasurementError(f"{profile.host or 'this machine'} refused: {refused}")
-
-
-def read_raw(worker: WorkerProcess, packages: list[str], root: str = "/") -> dict[str, Any]:
-    """What the worker's machine says of itself; see ``deploy_prune.runtime.worker.readings``."""
-    return worker.request("device", timeout_s=START_TIMEOUT_S, engines=packages, root=root)

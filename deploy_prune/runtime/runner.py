@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,16 +15,22 @@ import numpy as np
 from deploy_prune.errors import DeployPruneError, InputError, MeasurementError, MissingDependencyError
 from deploy_prune.hardware.availability import require_power, require_runnable, where
 from deploy_prune.hardware.profile import HardwareProfile
+from deploy_prune.runtime.build import Build
 from deploy_prune.runtime.contention import UNOBSERVED, Contention
 from deploy_prune.runtime.hosts import find_host, read_host
+from deploy_prune.runtime.plain_names import PlainModel, make_plain
 from deploy_prune.runtime.remote import bring_model, explain_board, start_worker
 from deploy_prune.runtime.timing import Conditions
 from deploy_prune.runtime.worker.refusal import RefusedError
+from deploy_prune.runtime.worker.tensorrt_flags import show_version
+from deploy_prune.runtime.worker.trtexec_engine import ask_version, find_trtexec
 
 LOAD_TIMEOUT_S = 120.0
 # A block of runs is asked to end at a given time; a single run of a large model may take this much longer.
 RUN_GRACE_S = 60.0
 WARM_UP_BLOCK_RUNS = 5
+# A worker whose every block of runs is a process that warms up by itself needs no more than this.
+BLOCK_WARM_UP_RUNS = 10
 # Warm is when a block of runs is no longer faster than the one before by more than this share.
 WARM_UP_GAIN = 0.03
 # The first run may compile the model.
@@ -90,18 +98,20 @@ class Runner:
         self.model, self.profile, self.runs_done = Path(model), profile, 0
         require_model(self.model, profile)
         require_runnable(profile, find_host(profile))
-        self._process = start_worker(profile)
-        conditions = profile.model_dump(include=set(_PARAMETERS))
-        try:
-            self._host = read_host(self._process, profile)
-            require_power(profile, self._host)
-            self._loaded = self._ask(
-                "load", LOAD_TIMEOUT_S,
-                model=bring_model(self._process, self.model, profile), conditions=conditions, profiling=profiling,
-            )  # fmt: skip
-        except BaseException:
-            self._process.end()
-            raise
+        self._plain: PlainModel | None = None
+        with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
+            path, conditions, timeout_s = self._prepare(Path(folder))
+            self._process = start_worker(profile)
+            try:
+                self._host = read_host(self._process, profile)
+                require_power(profile, self._host)
+                model_there = bring_model(self._process, path, profile)
+                self._loaded = self._ask(
+                    "load", timeout_s, model=model_there, conditions=conditions, profiling=profiling
+                )
+            except BaseException:
+                self._process.end()
+                raise
 
     def __enter__(self) -> Runner:
         return self
@@ -122,6 +132,8 @@ class Runner:
     def warm_up(self) -> Runs:
         """Run until the runs no longer get faster, within the profile's limits; the very first run does not count."""
         limits = self.profile.measuring
+        if self.block_s:
+            return self.run(BLOCK_WARM_UP_RUNS, limits.warm_up_max_s)
         if not self.runs_done:
             self.run(1, limits.warm_up_max_s)
         runs = self.run(WARM_UP_BLOCK_RUNS, limits.warm_up_max_s)
@@ -142,7 +154,13 @@ class Runner:
 
     def nodes(self) -> dict[str, Any]:
         """End profiling; the raw nodes of every run and the engine's optimised graph."""
-        return self._ask("nodes", LOAD_TIMEOUT_S)
+        reply = self._ask("nodes", LOAD_TIMEOUT_S)
+        return reply if self._plain is None else self._plain.restore(reply)
+
+    @property
+    def block_s(self) -> float:
+        """How long a block of runs should last because it costs a process of its own, in seconds; 0: it does not."""
+        return float(self._loaded.get("block_s", 0.0))
 
     def conditions(self, contention: Contention = UNOBSERVED) -> Conditions:
         """Everything that a timing of this runner is taken under."""
@@ -168,7 +186,21 @@ class Runner:
             batch=self.profile.batch,
             inputs=tuple(self._loaded["inputs"]),
             contention=contention,
+            build=Build.from_dict(self._loaded["build"]) if "build" in self._loaded else None,
         )
+
+    def _prepare(self, folder: Path) -> tuple[Path, dict[str, Any], float]:
+        """The file for the worker, its conditions, and how long it may take to load; an engine may be built twice."""
+        conditions = self.profile.model_dump(include=set(_PARAMETERS))
+        if self.profile.engine != "tensorrt":
+            return self.model, conditions, LOAD_TIMEOUT_S
+        self._plain = make_plain(self.model, folder)
+        if self.profile.precision == "int8" and not self._plain.quantised:
+            reason = "it has no QuantizeLinear nodes, and TensorRT would make up their scales; quantise it first"
+            raise InputError(f"{self.model} does not fit the profile {self.profile.name!r}: {reason}")
+        settings = self.profile.tensorrt
+        conditions |= {"inputs": self._plain.inputs, "tensorrt": settings.model_dump()}
+        return self._plain.path, conditions, LOAD_TIMEOUT_S + 2 * settings.build_timeout_s
 
     def _ask(self, do: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         try:
@@ -194,6 +226,28 @@ class Runner:
         if refused.kind == "model":
             return InputError(f"{self.model} is not a model that {engine} can run ({reason}); export it again")
         return MeasurementError(f"{engine} failed on {self.model}: {reason}")
+
+
+def engine_version(profile: HardwareProfile) -> str | None:
+    """Version of the profile's engine on its machine, None where it is not installed; trtexec is asked for its own.
+
+    Raises:
+        InputError: there is no trtexec, or it is none of NVIDIA's that is known.
+    """
+    if profile.host is not None:
+        host = find_host(profile)
+        return host.trtexec if profile.mode == "trtexec" else host.engines.get(profile.engine_facts.package)
+    if profile.mode != "trtexec":
+        return profile.engine_facts.version
+    try:
+        return _trtexec_version(find_trtexec(profile.tensorrt.trtexec))
+    except RefusedError as refused:
+        raise InputError(f"the profile {profile.name!r} cannot run here: {refused}") from None
+
+
+@functools.cache
+def _trtexec_version(command: str) -> str:
+    return show_version(ask_version(command))
 
 
 def require_model(model: Path, profile: HardwareProfile) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from deploy_prune.errors import InputError
+from deploy_prune.runtime.build import Build
 from deploy_prune.runtime.contention import Contention
 
 CONFIDENCE = 0.95
@@ -19,9 +20,9 @@ CONFIDENCE = 0.95
 class Conditions:
     """All that a latency depends on besides the model; timings of unlike conditions never meet in one ratio.
 
-    ``profile`` and ``contention`` are told and not compared: two names may mean the same conditions, and how
-    busy the machine was is no choice of the user's. ``inputs`` holds type and shape, such as ``float32[1, 3,
-    160, 160]``.
+    ``profile``, ``contention`` and ``build`` are told and not compared: two names may mean the same conditions, how
+    busy the machine was is no choice of the user's, and each model has an engine of its own (None: none is built).
+    ``inputs`` holds type and shape, such as ``float32[1, 3, 160, 160]``.
 
     ``mode`` is how the engine runs, where it has several ways. ``precision`` is the profile's, ``executed_precision``
     the engine's own word for what it computes in (None: it does not say). ``timer`` is "host" (a clock around the
@@ -48,10 +49,11 @@ class Conditions:
     batch: int
     inputs: tuple[str, ...]
     contention: Contention
+    build: Build | None = None
 
     def differences(self, other: Conditions) -> dict[str, tuple[Any, Any]]:
         """The fields in which two conditions differ, with both values."""
-        names = [f.name for f in dataclasses.fields(self) if f.name not in {"profile", "contention"}]
+        names = [f.name for f in dataclasses.fields(self) if f.name not in {"profile", "contention", "build"}]
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
@@ -62,10 +64,11 @@ class Conditions:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Conditions:
         """The inverse of ``to_dict``, also after a way through JSON."""
-        affinity = data["affinity"]
+        affinity, build = data["affinity"], data.get("build")
         return cls(
             **{
                 **data,
+                "build": None if build is None else Build.from_dict(build),
                 "affinity": None if affinity is None else tuple(affinity),
                 "inputs": tuple(data["inputs"]),
                 "contention": Contention.from_dict(data["contention"]),

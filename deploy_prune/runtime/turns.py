@@ -91,10 +91,13 @@ def take_rounds(
 
 
 def prepare_turns(*runners: Runner) -> list[int]:
-    """Warm all up, keep them on one core where that is fair, and say how many runs make a turn of each."""
-    turn_runs = [1 + max(MIN_TURN_RUNS, math.ceil(TURN_S / typical_s(r.warm_up()))) for r in runners]
+    """Warm all up, keep them on one core where that is fair, and say how many runs make a turn of each.
+
+    It is not fair to workers whose runs are processes of their own: these have several threads.
+    """
+    turn_runs = [1 + max(MIN_TURN_RUNS, math.ceil(max(TURN_S, r.block_s) / typical_s(r.warm_up()))) for r in runners]
     first = runners[0]
-    if first.profile.threads == 1 and first.profile.affinity is None:
+    if first.profile.threads == 1 and first.profile.affinity is None and not first.block_s:
         core = first.pin()
         for runner in runners[1:]:
             runner.pin(core)

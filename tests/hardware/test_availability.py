@@ -52,14 +52,33 @@ def test_another_architecture_board_or_more_cores():
     assert find_obstacles(profile(threads=4096)) == (f"it asks for 4096 threads, {here.usable_cores} cores are usable",)
 
 
-def test_an_engine_of_a_later_version_and_a_host():
-    obstacles = find_obstacles(load_profile("jetson-orin-nano"))
-    assert obstacles[0] == "tensorrt is not supported by this version yet"
+def test_trtexec_is_a_program_and_no_package(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = "TensorRT's Debian and tar packages have it, pip has not"
+    card = load_profile("nvidia-tensorrt")
+    assert find_obstacles(card) == (f"no trtexec on PATH or at /usr/src/tensorrt/bin/trtexec: {told}", "no NVIDIA GPU")
+    named = profile(engine="tensorrt", mode="trtexec", device="cuda", tensorrt={"trtexec": "/nowhere/trtexec"})
+    assert find_obstacles(named)[0] == f"no trtexec at /nowhere/trtexec: {told}"
+    (tmp_path / "trtexec").write_text("#!/bin/sh\n")
+    (tmp_path / "trtexec").chmod(0o755)
+    assert find_obstacles(card) == ("no NVIDIA GPU",)
+
+
+def test_the_bindings_are_a_package(hidden):
+    hidden("tensorrt")
+    by_python = profile(engine="tensorrt", mode="python", device="cuda")
+    assert find_obstacles(by_python)[0] == "tensorrt is not installed: pip install 'deploy_prune[tensorrt]'"
+
+
+def test_a_host():
     here = dataclasses.replace(local_host(), engines={})
     assert find_obstacles(profile(host="orin", architecture="riscv64"), host=here) == (
         f"it is for riscv64, orin is {here.machine.architecture}",
         "onnxruntime is not installed: install it on orin for python3",
     )
+    orin = profile(host="orin", engine="tensorrt", mode="trtexec", device="cuda")
+    assert find_obstacles(orin, host=dataclasses.replace(here, gpu=True))[0].startswith("no trtexec on PATH")
+    assert find_obstacles(orin, host=dataclasses.replace(here, gpu=True, trtexec="10.3.0")) == ()
 
 
 def test_a_gpu_is_looked_for_in_the_devices(tmp_path):
@@ -116,6 +135,6 @@ def test_an_engine_that_times_no_layers_is_refused_before_anything_is_spent():
         require_searchable(load_profile("cpu-torch-eager"))
 
 
-def test_an_engine_without_code_is_named():
-    with pytest.raises(InputError, match="is not supported by this version yet"):
-        require_searchable(profile(engine="tensorrt", device="cuda"))
+def test_what_is_missing_for_a_search_is_named():
+    with pytest.raises(InputError, match=r"no trtexec on PATH .*; no NVIDIA GPU"):
+        require_searchable(load_profile("nvidia-tensorrt"))

@@ -97,7 +97,15 @@ def test_unknown_engine_names_the_known_ones(write):
           "spinning: whether idle threads spin cannot be chosen with openvino; leave it out"]),
         ("engine: torch\n", ["mode: torch knows eager, compile, cuda_graph, got nothing"]),
         ("engine: torch\nmode: cuda_graph\n", ["device: mode cuda_graph needs 'cuda', got 'cpu'"]),
-        ("engine: tensorrt\n", ["device: tensorrt knows cuda, got 'cpu'"]),
+        ("engine: tensorrt\n",
+         ["mode: tensorrt knows trtexec, python, got nothing", "device: tensorrt knows cuda, got 'cpu'"]),
+        ("engine: torch\nmode: eager\ntensorrt: {typing: weak}\n",
+         ["tensorrt: these settings are for the engine tensorrt, not torch; leave them out"]),
+        ("engine: tensorrt\nmode: trtexec\ndevice: cuda\ntensorrt: {dla_core: 0}\n",
+         ["tensorrt: the DLA computes in fp16 and int8 alone; set 'precision'"]),
+        ("engine: tensorrt\nmode: trtexec\ndevice: cuda\ntensorrt: {dla_cor: 0, optimization_level: 9}\n",
+         ["tensorrt.optimization_level: expected less than or equal to 5, got 9",
+          "tensorrt.dla_cor: unknown key, did you mean 'dla_core'?"]),
     ],
 )  # fmt: skip
 def test_what_an_engine_cannot_do(write, text, mistakes):

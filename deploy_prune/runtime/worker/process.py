@@ -18,13 +18,15 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from deploy_prune.runtime.worker.onnxruntime_engine import OnnxRuntimeModel
 from deploy_prune.runtime.worker.openvino_engine import OpenVinoModel
 from deploy_prune.runtime.worker.refusal import RefusedError
 from deploy_prune.runtime.worker.sensors import ask_throttled, count_overcurrents, read_rails_w
+from deploy_prune.runtime.worker.tensorrt_engine import TensorRtModel
 from deploy_prune.runtime.worker.torch_engine import TorchModel
+from deploy_prune.runtime.worker.trtexec_engine import TrtexecModel
 
 REQUESTS = ("load", "run", "nodes", "pin", "state")
 STATE_FILES = {
@@ -63,10 +65,31 @@ class Model(Protocol):
         """End profiling; node records in order of execution and, if there is one, the optimised graph."""
 
 
-ENGINES: dict[str, Callable[[str, dict[str, Any], bool], Model]] = {
+@runtime_checkable
+class BlockModel(Protocol):
+    """What an engine offers whose runs cannot be timed one by one from here, since another process makes them."""
+
+    timer: str
+    description: dict[str, Any]
+
+    def run_block(self, runs: int, max_s: float) -> list[int]:
+        """Nanoseconds of up to ``runs`` inferences, at least one."""
+
+    def nodes(self) -> dict[str, Any]:
+        """As ``Model`` does."""
+
+
+def open_tensorrt(model: str, conditions: dict[str, Any], profiling: bool) -> Model | BlockModel:
+    """TensorRT in the profile's mode: by its program, or by its Python bindings."""
+    engine = TrtexecModel if conditions["mode"] == "trtexec" else TensorRtModel
+    return engine(model, conditions, profiling)
+
+
+ENGINES: dict[str, Callable[[str, dict[str, Any], bool], Model | BlockModel]] = {
     "onnxruntime": OnnxRuntimeModel,
     "openvino": OpenVinoModel,
     "torch": TorchModel,
+    "tensorrt": open_tensorrt,
 }
 
 
@@ -74,7 +97,7 @@ class Worker:
     """Holds the loaded model between requests; each public method answers the request of its name."""
 
     def __init__(self) -> None:
-        self._model: Model | None = None
+        self._model: Model | BlockModel | None = None
         self._count_waits = False
 
     def load(self, model: str, conditions: dict[str, Any], profiling: bool) -> dict[str, Any]:
@@ -94,6 +117,9 @@ class Worker:
         of them the thread had no core.
         """
         model, wall, own = self._loaded(), time.perf_counter_ns, time.thread_time_ns
+        if isinstance(model, BlockModel):
+            block = model.run_block(runs, max_s)
+            return {"samples_ns": block, "waits_ns": [0] * len(block)}
         samples, waits = [], []
         end = wall() + int(max_s * 1e9)
         gc.disable()
@@ -134,7 +160,7 @@ class Worker:
             "throttled": ask_throttled(),
         }
 
-    def _loaded(self) -> Model:
+    def _loaded(self) -> Model | BlockModel:
         if self._model is None:
             raise RefusedError("input", "no model is loaded")
         return self._model

@@ -73,9 +73,9 @@ class Relay:
         """See ``FileCache.keep``."""
         return self._files.keep(digest)
 
-    def device(self, engines: list[str], root: str) -> dict[str, Any]:
+    def device(self, engines: list[str], root: str, trtexec: str | None = None) -> dict[str, Any]:
         """See ``read_device``."""
-        return read_device(engines, Path(root))
+        return read_device(engines, Path(root), trtexec)
 
     def end(self) -> None:
         """End the child, remove its files, let go of the lock."""
