@@ -10,8 +10,6 @@ from deploy_prune.hardware.host import Host, local_host
 from deploy_prune.hardware.machine import Machine
 from deploy_prune.hardware.profile import HardwareProfile
 
-TRTEXEC = "trtexec"
-"""The program's name among a host's engines."""
 TRTEXEC_PLACES = ("trtexec", "/usr/src/tensorrt/bin/trtexec")
 """Where trtexec is looked for unless the profile names it: on PATH, and where NVIDIA's packages put it."""
 
@@ -25,8 +23,7 @@ def find_obstacles(profile: HardwareProfile, root: Path = Path("/"), host: Host 
         host: the machine that the profile measures on; None: this one.
     """
     host = host or local_host(root)
-    found = _machine_obstacles(profile, host.machine)
-    found += _engine_obstacles(profile, host)
+    found = [*_machine_obstacles(profile, host.machine), *_engine_obstacles(profile, host)]
     if profile.device == "cuda" and not host.gpu:
         found.append("no NVIDIA GPU")
     elif profile.mode == "compile" and profile.device == "cpu" and not host.compiler:
@@ -98,12 +95,11 @@ def _engine_obstacles(profile: HardwareProfile, host: Host) -> list[str]:
     facts = profile.engine_facts
     if profile.mode == "trtexec":
         wanted = profile.tensorrt.trtexec
-        here = profile.host is None and any(shutil.which(place) for place in ([wanted] if wanted else TRTEXEC_PLACES))
-        if here or TRTEXEC in host.engines:
-            return []
+        if profile.host is not None:
+            there = host.trtexec is not None
+        else:
+            there = any(shutil.which(place) for place in ([wanted] if wanted else TRTEXEC_PLACES))
         looked = f"at {wanted}" if wanted else f"on PATH or at {TRTEXEC_PLACES[1]}"
-        return [f"no trtexec {looked}: TensorRT's Debian and tar packages have it, pip has not"]
-    if facts.package in host.engines:
-        return []
+        return [] if there else [f"no trtexec {looked}: TensorRT's Debian and tar packages have it, pip has not"]
     advice = facts.install if profile.host is None else f"install it on {profile.host} for {profile.python}"
-    return [f"{facts.package} is not installed: {advice}"]
+    return [] if facts.package in host.engines else [f"{facts.package} is not installed: {advice}"]

@@ -17,7 +17,7 @@ from deploy_prune.hardware.machine import Machine, System, detect_machine
 from deploy_prune.hardware.power import PowerState, read_power
 
 # Any of these is there where an NVIDIA driver has a GPU: a card's character device, or a Jetson's.
-_GPU_FILES = ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
+GPU_FILES = ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Host:
     """What there is to measure with.
 
     ``engines`` are the versions (None: unknown) of the installed packages of engines. ``gpu``: an NVIDIA GPU has its
-    driver. ``compiler``: there is a C++ compiler. ``may_set``: ``sudo -n`` works; None: not tried, as here.
-    ``throttled``: what a Raspberry Pi says of its supply and its clock. ``free_bytes``: room for models, where known.
+    driver. ``compiler``: there is a C++ compiler. ``trtexec`` is its version on another machine. ``may_set``: ``sudo
+    -n`` runs some command; None: not tried. ``throttled``: what a Raspberry Pi says of its supply and its clock.
+    ``free_bytes``: room for models, where known.
     """
 
     machine: Machine
@@ -36,6 +37,7 @@ class Host:
     gpu: bool
     compiler: bool
     python: str
+    trtexec: str | None = None
     may_set: bool | None = None
     throttled: tuple[str, ...] = ()
     temperature_c: float | None = None
@@ -50,7 +52,7 @@ def local_host(root: Path = Path("/")) -> Host:
         power=read_power(root),
         board=identify_board(root, machine.architecture),
         engines={facts.package: facts.version for facts in ENGINES.values() if facts.installed},
-        gpu=any((root / name).exists() for name in _GPU_FILES),
+        gpu=any((root / name).exists() for name in GPU_FILES),
         compiler=any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")),
         python=platform.python_version(),
     )
@@ -75,6 +77,7 @@ def host_from_readings(readings: Mapping[str, Any]) -> Host:
             gpu=readings["gpu"],
             compiler=readings["compiler"],
             python=python,
+            trtexec=readings["trtexec"],
             may_set=said["sudo"] is not None,
             throttled=read_throttled(said["throttled"] or ""),
             temperature_c=_hottest_c(root),

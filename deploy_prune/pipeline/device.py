@@ -17,9 +17,10 @@ from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.latency.sample import NodeSample, VariantSample
 from deploy_prune.pipeline.layer_rows import make_rows
 from deploy_prune.runtime.comparison import Comparison
-from deploy_prune.runtime.hosts import engine_version, find_host
+from deploy_prune.runtime.hosts import find_host
 from deploy_prune.runtime.measure import compare, profile_nodes
 from deploy_prune.runtime.nodes import NodeProfile
+from deploy_prune.runtime.runner import engine_version
 from deploy_prune.search.prunable import Prunable
 from deploy_prune.store import LayerRow, MeasurementStore, RecordKey
 
@@ -102,14 +103,10 @@ class Device:
 
 def record_key(kind: str, profile: HardwareProfile, subject: str) -> RecordKey:
     """The key of a measurement under a profile on its machine; its name, and the way to the machine, do not count."""
-    left_out: dict[str, Any] = {
-        "name": True,
-        "untested": True,
-        "python": True,
-        "environment": True,
-        "power": {"set"},
-        "tensorrt": {"trtexec", "cache", "build_timeout_s"} if profile.engine == "tensorrt" else True,
-    }
+    left_out: dict[str, Any] = {"name": True, "untested": True, "tensorrt": True, "python": True, "environment": True}
+    left_out["power"] = {"set"}
+    if profile.engine == "tensorrt":
+        left_out["tensorrt"] = {"trtexec", "cache", "build_timeout_s"}
     conditions = {**profile.model_dump(mode="json", exclude=left_out), "host": None}
     return RecordKey(
         kind=kind,

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from deploy_prune.errors import (
     ConnectionLostError,
@@ -104,7 +104,7 @@ def retrying(profile: HardwareProfile, take: Callable[[], T]) -> T:
     for number, pause_s in enumerate(PAUSES_S if profile.host is not None else ()):
         try:
             return take()
-        except ConnectionLostError as lost:
+        except ConnectionLostError as lost:  # noqa: PERF203 - the loop is about the exception
             if number == 0 and isinstance(lost, UnreachableError):
                 raise
             _log.warning("%s; trying again in %g s", lost, pause_s)
@@ -197,22 +197,3 @@ def _send_rest(worker: WorkerProcess, path: Path, digest: str) -> None:
 
 def _explained(refused: RefusedError, profile: HardwareProfile) -> DeployPruneError:
     return explain_board(refused, profile) or MeasurementError(f"{profile.host or 'this machine'} refused: {refused}")
-
-
-def read_raw(worker: WorkerProcess, packages: list[str], root: str = "/") -> dict[str, Any]:
-    """What the worker's machine says of itself; see ``deploy_prune.runtime.worker.readings``."""
-    return worker.request("device", timeout_s=START_TIMEOUT_S, engines=packages, root=root)
-
-
-def read_trtexec(worker: WorkerProcess, command: str | None) -> str | None:
-    """Version of TensorRT that the trtexec of the worker's machine belongs to; None where there is none to use.
-
-    Args:
-        worker: one that ``connect`` has started.
-        command: its path there; None: looked for where it usually is.
-    """
-    try:
-        version: str = worker.request("trtexec", timeout_s=START_TIMEOUT_S, command=command)["version"]
-    except RefusedError:
-        return None
-    return version

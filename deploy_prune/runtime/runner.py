@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import tempfile
 from pathlib import Path
@@ -21,6 +22,8 @@ from deploy_prune.runtime.plain_names import PlainModel, make_plain
 from deploy_prune.runtime.remote import bring_model, explain_board, start_worker
 from deploy_prune.runtime.timing import Conditions
 from deploy_prune.runtime.worker.refusal import RefusedError
+from deploy_prune.runtime.worker.tensorrt_flags import show_version
+from deploy_prune.runtime.worker.trtexec_engine import ask_version, find_trtexec
 
 LOAD_TIMEOUT_S = 120.0
 # A block of runs is asked to end at a given time; a single run of a large model may take this much longer.
@@ -102,8 +105,10 @@ class Runner:
             try:
                 self._host = read_host(self._process, profile)
                 require_power(profile, self._host)
-                brought = bring_model(self._process, path, profile)
-                self._loaded = self._ask("load", timeout_s, model=brought, conditions=conditions, profiling=profiling)
+                model_there = bring_model(self._process, path, profile)
+                self._loaded = self._ask(
+                    "load", timeout_s, model=model_there, conditions=conditions, profiling=profiling
+                )
             except BaseException:
                 self._process.end()
                 raise
@@ -221,6 +226,28 @@ class Runner:
         if refused.kind == "model":
             return InputError(f"{self.model} is not a model that {engine} can run ({reason}); export it again")
         return MeasurementError(f"{engine} failed on {self.model}: {reason}")
+
+
+def engine_version(profile: HardwareProfile) -> str | None:
+    """Version of the profile's engine on its machine, None where it is not installed; trtexec is asked for its own.
+
+    Raises:
+        InputError: there is no trtexec, or it is none of NVIDIA's that is known.
+    """
+    if profile.host is not None:
+        host = find_host(profile)
+        return host.trtexec if profile.mode == "trtexec" else host.engines.get(profile.engine_facts.package)
+    if profile.mode != "trtexec":
+        return profile.engine_facts.version
+    try:
+        return _trtexec_version(find_trtexec(profile.tensorrt.trtexec))
+    except RefusedError as refused:
+        raise InputError(f"the profile {profile.name!r} cannot run here: {refused}") from None
+
+
+@functools.cache
+def _trtexec_version(command: str) -> str:
+    return show_version(ask_version(command))
 
 
 def require_model(model: Path, profile: HardwareProfile) -> None:

@@ -72,11 +72,13 @@ def test_the_bindings_are_a_package(hidden):
 
 def test_a_host():
     here = dataclasses.replace(local_host(), engines={})
-    there = profile(host="orin", architecture="riscv64")
-    assert find_obstacles(there, host=here) == (
+    assert find_obstacles(profile(host="orin", architecture="riscv64"), host=here) == (
         f"it is for riscv64, orin is {here.machine.architecture}",
         "onnxruntime is not installed: install it on orin for python3",
     )
+    orin = profile(host="orin", engine="tensorrt", mode="trtexec", device="cuda")
+    assert find_obstacles(orin, host=dataclasses.replace(here, gpu=True))[0].startswith("no trtexec on PATH")
+    assert find_obstacles(orin, host=dataclasses.replace(here, gpu=True, trtexec="10.3.0")) == ()
 
 
 def test_a_gpu_is_looked_for_in_the_devices(tmp_path):

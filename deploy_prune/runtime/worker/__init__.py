@@ -7,7 +7,7 @@ the process that holds a model. ``BOARD_MODULES`` come on top on another machine
 """
 
 MODULES = (
-    *("bootstrap", "refusal", "feed", "onnxruntime_engine", "openvino_engine", "torch_engine"),
+    *("bootstrap", "refusal", "feed", "sensors", "onnxruntime_engine", "openvino_engine", "torch_engine"),
     *("tensorrt_flags", "tensorrt_reports", "tensorrt_cache", "trtexec_engine", "cuda_runtime", "tensorrt_engine"),
     "process",
 )

@@ -12,6 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from deploy_prune.runtime.worker.refusal import RefusedError
+from deploy_prune.runtime.worker.tensorrt_flags import show_version
+from deploy_prune.runtime.worker.trtexec_engine import ask_version, find_trtexec
+
 FILES = (
     "proc/cpuinfo",
     "proc/meminfo",
@@ -29,13 +33,18 @@ FILES = (
 )
 # Any of these is there where an NVIDIA driver has a GPU: a card's character device, or a Jetson's.
 GPU_FILES = ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
-COMMANDS = {"nvpmodel": ("nvpmodel", "-q"), "throttled": ("vcgencmd", "get_throttled"), "sudo": ("sudo", "-n", "-v")}
+COMMANDS = {"nvpmodel": ("nvpmodel", "-q"), "throttled": ("vcgencmd", "get_throttled"), "sudo": ("sudo", "-n", "-l")}
 COMMAND_TIMEOUT_S = 10.0
 _LIMIT_BYTES = 2**20
 
 
-def read_device(engines: Sequence[str], root: Path) -> dict[str, Any]:
+def read_device(engines: Sequence[str], root: Path, trtexec: str | None = None) -> dict[str, Any]:
     """The machine in raw texts.
+
+    Args:
+        engines: packages to look for.
+        root: where ``proc``, ``sys``, ``dev`` and ``etc`` are.
+        trtexec: the program, None: where it usually is.
 
     Returns the texts of ``FILES`` by path, the output of ``COMMANDS`` (None where one failed), the versions of those
     of the given packages that this Python finds, what the operating system says of cores and architecture, and the
@@ -47,6 +56,7 @@ def read_device(engines: Sequence[str], root: Path) -> dict[str, Any]:
         },
         "commands": {name: ask(command) for name, command in COMMANDS.items()},
         "engines": {package: find_version(package) for package in engines if importlib.util.find_spec(package)},
+        "trtexec": find_trtexec_version(trtexec),
         "system": {
             "architecture": platform.machine(),
             "processor": platform.processor(),
@@ -80,6 +90,14 @@ def ask(command: Sequence[str]) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else None
+
+
+def find_trtexec_version(trtexec: str | None) -> str | None:
+    """The version of the machine's trtexec, None where there is none that can be used."""
+    try:
+        return show_version(ask_version(find_trtexec(trtexec)))
+    except (RefusedError, subprocess.TimeoutExpired):
+        return None
 
 
 def find_version(package: str) -> str | None:

@@ -23,10 +23,8 @@ from deploy_prune.runtime.worker.guard import Guard, clean_up
 from deploy_prune.runtime.worker.readings import read_device
 from deploy_prune.runtime.worker.refusal import RefusedError
 from deploy_prune.runtime.worker.session import Session
-from deploy_prune.runtime.worker.tensorrt_flags import show_version
-from deploy_prune.runtime.worker.trtexec_engine import ask_version, find_trtexec
 
-OWN_REQUESTS = ("hello", "hold", "find", "put", "keep", "device", "trtexec")
+OWN_REQUESTS = ("hello", "hold", "find", "put", "keep", "device")
 # A client gives a sign of life every few seconds. A connection that is cut without a word ends by this.
 SILENCE_S = 60.0
 
@@ -76,13 +74,9 @@ class Relay:
         """See ``FileCache.keep``."""
         return self._files.keep(digest)
 
-    def device(self, engines: list[str], root: str) -> dict[str, Any]:
+    def device(self, engines: list[str], root: str, trtexec: str | None = None) -> dict[str, Any]:
         """See ``read_device``."""
-        return read_device(engines, Path(root))
-
-    def trtexec(self, command: str | None) -> dict[str, Any]:
-        """The version of TensorRT that this machine's trtexec belongs to."""
-        return {"version": show_version(ask_version(find_trtexec(command)))}
+        return read_device(engines, Path(root), trtexec)
 
     def end(self) -> None:
         """End the child, remove its files, let go of the lock."""

@@ -1,6 +1,5 @@
 """TensorRT on another machine: the stand-in for trtexec, over a real ssh connection; no TensorRT is here."""
 
-import functools
 import sys
 from pathlib import Path
 
@@ -9,23 +8,19 @@ import pytest
 from deploy_prune.errors import InputError
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime import hosts
-from deploy_prune.runtime.hosts import engine_version, find_host
+from deploy_prune.runtime.hosts import find_host
 from deploy_prune.runtime.measure import measure, profile_nodes
-from deploy_prune.runtime.remote import read_raw
+from deploy_prune.runtime.runner import engine_version
 
 STAND_IN = Path(__file__).parents[1] / "tensorrt/trtexec_stand_in.py"
 LIMITS = {"min_runs": 20, "min_s": 0.0, "max_s": 20.0, "ci_width": 0.5, "pairs": 2}
 
 
 @pytest.fixture
-def with_gpu(tmp_path, monkeypatch):
-    """The board's files are this machine's, and one that stands for a GPU."""
-    root = tmp_path / "root"
-    (root / "dev").mkdir(parents=True)
-    (root / "dev/nvidia0").touch()
-    for name in ("proc", "sys"):
-        (root / name).symlink_to(f"/{name}")
-    monkeypatch.setattr(hosts, "read_raw", functools.partial(read_raw, root=str(root)))
+def with_gpu(monkeypatch):
+    """The board says that it has a GPU."""
+    read = hosts.host_from_readings
+    monkeypatch.setattr(hosts, "host_from_readings", lambda readings: read({**readings, "gpu": True}))
 
 
 @pytest.fixture
@@ -55,7 +50,7 @@ def test_the_engine_is_built_once_there_and_kept_in_the_one_folder(
 
 def test_the_version_there_is_known_before_anything_is_measured(with_gpu, trtexec_profile):
     assert engine_version(trtexec_profile) == "10.3.0"
-    assert find_host(trtexec_profile).engines["trtexec"] == "10.3.0"
+    assert find_host(trtexec_profile).trtexec == "10.3.0"
 
 
 def test_a_board_without_trtexec_or_gpu(board, trtexec_profile, make_model):

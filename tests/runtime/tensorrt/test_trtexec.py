@@ -22,9 +22,8 @@ from deploy_prune.hardware.profile import load_profile
 from deploy_prune.pipeline.device import record_key
 from deploy_prune.pipeline.layer_rows import make_rows
 from deploy_prune.runtime.client import BOOTSTRAP, worker_sources
-from deploy_prune.runtime.hosts import engine_version
 from deploy_prune.runtime.measure import compare, measure, profile_nodes
-from deploy_prune.runtime.runner import Runner
+from deploy_prune.runtime.runner import Runner, engine_version
 from deploy_prune.runtime.timing import Timing
 
 VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "10.16.1", "11.1.0")
