@@ -17,7 +17,7 @@ from deploy_prune.hardware.machine import Machine, System, detect_machine
 from deploy_prune.hardware.power import PowerState, read_power
 
 # Any of these is there where an NVIDIA driver has a GPU: a card's character device, or a Jetson's.
-_GPU_FILES = ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
+GPU_FILES = ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def local_host(root: Path = Path("/")) -> Host:
         power=read_power(root),
         board=identify_board(root, machine.architecture),
         engines={facts.package: facts.version for facts in ENGINES.values() if facts.installed},
-        gpu=any((root / name).exists() for name in _GPU_FILES),
+        gpu=any((root / name).exists() for name in GPU_FILES),
         compiler=any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")),
         python=platform.python_version(),
     )
