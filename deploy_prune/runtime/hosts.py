@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 from deploy_prune.hardware.engines import ENGINES
 from deploy_prune.hardware.host import Host, host_from_readings, local_host
@@ -28,12 +27,10 @@ def find_host(profile: HardwareProfile) -> Host:
 
 
 def read_host(worker: WorkerProcess, profile: HardwareProfile) -> Host:
-    """The machine of a worker as it is now, with the clocks and the power that it has at this moment."""
-    return local_host() if profile.host is None else host_from_readings(_read(worker, None))
-
-
-def _read(worker: WorkerProcess, trtexec: str | None) -> dict[str, Any]:
-    return worker.request("device", timeout_s=READ_TIMEOUT_S, engines=PACKAGES, root="/", trtexec=trtexec)
+    """The machine of a worker as it is now, with the clocks and the power of this moment, and without its engines."""
+    if profile.host is None:
+        return local_host()
+    return host_from_readings(worker.request("device", timeout_s=READ_TIMEOUT_S, engines=[], root="/", brief=True))
 
 
 @functools.cache
@@ -44,6 +41,7 @@ def _ask_host(host: str, python: str, environment: tuple[tuple[str, str], ...], 
 
     def ask() -> Host:
         with connect(profile) as worker:
-            return host_from_readings(_read(worker, trtexec))
+            asked = {"engines": PACKAGES, "root": "/", "trtexec": trtexec}
+            return host_from_readings(worker.request("device", timeout_s=READ_TIMEOUT_S, **asked))
 
     return retrying(profile, ask)

@@ -7,6 +7,7 @@ is on the disk before the change is made. The commands are those of NVIDIA's Jet
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -53,15 +54,16 @@ class Journal:
         return made
 
     def restore(self) -> list[str]:
-        """Undo everything in the journal, the last change first; what failed, in words."""
+        """Undo everything in the journal, the last change first; what failed, in words, stays for the next time."""
         failed: list[str] = []
+        left: list[dict[str, Any]] = []
         for entry in reversed(self._read()):
             try:
                 run_command(entry["command"], entry["stdin"])
             except RefusedError as refused:  # noqa: PERF203 - one that fails must not keep the others
                 failed.append(str(refused))
-        if self._path.exists():
-            self._path.unlink()
+                left.insert(0, entry)
+        self._write_entries(left)
         return failed
 
     def _set_mode(self, wanted: str) -> list[str]:
@@ -107,14 +109,27 @@ class Journal:
         return [str(path)]
 
     def _change(self, do: Sequence[str], undo: Sequence[str], stdin: str = "", undo_stdin: str = "") -> None:
-        entries = [*self._read(), {"command": list(undo), "stdin": undo_stdin}]
+        before = self._read()
+        self._write_entries([*before, {"command": list(undo), "stdin": undo_stdin}])
+        try:
+            run_command(do, stdin)
+        except RefusedError:
+            with contextlib.suppress(RefusedError):  # it may have done a part; most often it did nothing
+                run_command(undo, undo_stdin)
+            self._write_entries(before)
+            raise
+
+    def _write_entries(self, entries: list[dict[str, Any]]) -> None:
+        if not entries:
+            if self._path.exists():
+                self._path.unlink()
+            return
         temporary = self._path.with_suffix(".new")
         with temporary.open("w", encoding="utf-8") as file:
             json.dump(entries, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._path)
-        run_command(do, stdin)
 
     def _read(self) -> list[dict[str, Any]]:
         if not self._path.exists():

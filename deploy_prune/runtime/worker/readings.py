@@ -33,18 +33,20 @@ FILES = (
 )
 # Any of these is there where an NVIDIA driver has a GPU: a card's character device, or a Jetson's.
 GPU_FILES = ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
-COMMANDS = {"nvpmodel": ("nvpmodel", "-q"), "throttled": ("vcgencmd", "get_throttled"), "sudo": ("sudo", "-n", "-l")}
+COMMANDS = {"nvpmodel": ("nvpmodel", "-q"), "throttled": ("vcgencmd", "get_throttled")}
+MAY_SET = ("sudo", "-n", "-l")
 COMMAND_TIMEOUT_S = 10.0
 _LIMIT_BYTES = 2**20
 
 
-def read_device(engines: Sequence[str], root: Path, trtexec: str | None = None) -> dict[str, Any]:
+def read_device(engines: Sequence[str], root: Path, trtexec: str | None = None, brief: bool = False) -> dict[str, Any]:
     """The machine in raw texts.
 
     Args:
         engines: packages to look for.
         root: where ``proc``, ``sys``, ``dev`` and ``etc`` are.
         trtexec: the program, None: where it usually is.
+        brief: leave out what cannot change from one model to the next and takes long to find.
 
     Returns the texts of ``FILES`` by path, the output of ``COMMANDS`` (None where one failed), the versions of those
     of the given packages that this Python finds, what the operating system says of cores and architecture, and the
@@ -54,9 +56,12 @@ def read_device(engines: Sequence[str], root: Path, trtexec: str | None = None) 
         "files": {
             str(path.relative_to(root)): read_text(path) for pattern in FILES for path in sorted(root.glob(pattern))
         },
-        "commands": {name: ask(command) for name, command in COMMANDS.items()},
+        "commands": {
+            **{name: ask(command) for name, command in COMMANDS.items()},
+            "sudo": None if brief else ask(MAY_SET),
+        },
         "engines": {package: find_version(package) for package in engines if importlib.util.find_spec(package)},
-        "trtexec": find_trtexec_version(trtexec),
+        "trtexec": None if brief else find_trtexec_version(trtexec),
         "system": {
             "architecture": platform.machine(),
             "processor": platform.processor(),

@@ -74,9 +74,9 @@ class Relay:
         """See ``FileCache.keep``."""
         return self._files.keep(digest)
 
-    def device(self, engines: list[str], root: str, trtexec: str | None = None) -> dict[str, Any]:
+    def device(self, engines: list[str], root: str, trtexec: str | None = None, brief: bool = False) -> dict[str, Any]:
         """See ``read_device``."""
-        return read_device(engines, Path(root), trtexec)
+        return read_device(engines, Path(root), trtexec, brief)
 
     def end(self) -> None:
         """End the child, remove its files, let go of the lock."""

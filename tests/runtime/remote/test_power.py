@@ -131,6 +131,19 @@ def test_after_a_power_cut_the_next_job_puts_back_first(machine):
         assert log(machine) == ["mode 0", "mode 1"]
 
 
+def test_what_could_not_be_put_back_is_put_back_by_the_next_job(machine):
+    with start() as worker:
+        hold(worker, machine, mode="MAXN")
+        (machine / "state/no-sudo").touch()
+    assert wait_until(lambda: not (machine / "deploy_prune/holder").exists())
+    assert (log(machine), (machine / "deploy_prune/power.json").exists()) == (["mode 0"], True)
+    (machine / "state/no-sudo").unlink()
+    with start() as worker:
+        assert hold(worker, machine) == []
+        assert log(machine) == ["mode 0", "mode 1"]
+    assert not (machine / "deploy_prune/power.json").exists()
+
+
 def test_the_governor_and_the_lowest_clock_of_every_core(machine):
     for name in ("jetson_clocks",):
         (machine / "bin" / name).unlink()
@@ -165,6 +178,7 @@ def test_without_the_right_to_set_it_a_profile_is_refused_in_one_line(machine, m
     with pytest.raises(InputError) as caught:
         Runner(make_model(), wanted)
     assert str(caught.value) == message
+    assert not (machine / "deploy_prune/power.json").exists()  # nothing was changed, so nothing is to be put back
 
 
 def test_a_local_measurement_sets_and_puts_back_too(machine, make_model, brief):
