@@ -37,6 +37,10 @@ class ConnectionLostError(MeasurementError):
     """The connection to another machine was lost; what was being measured can be measured again."""
 
 
+class UnreachableHostError(MeasurementError):
+    """Another machine does not answer: it is off, restarts, or is in another network."""
+
+
 class UnreachableBudgetError(DeployPruneError):
     """No widths meet the budget; ``fastest_s`` is the lowest latency in seconds that the search can reach."""
 

@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from deploy_prune.errors import ConnectionLostError, DeployPruneError, InputError, MeasurementError
+from deploy_prune.errors import (
+    ConnectionLostError,
+    DeployPruneError,
+    InputError,
+    MeasurementError,
+    UnreachableHostError,
+)
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.client import WorkerProcess
 from deploy_prune.runtime.ssh import explain_for, interpreter, ssh_prefix
@@ -86,11 +92,16 @@ def held_device(profile: HardwareProfile) -> Iterator[None]:
 
 
 def retrying(profile: HardwareProfile, take: Callable[[], T]) -> T:
-    """What ``take`` returns, tried again after pauses where the connection to another machine was lost."""
+    """What ``take`` returns, tried again after pauses where the connection to another machine was lost.
+
+    A machine that has never answered is not waited for; one that did, and then was lost, may be restarting.
+    """
+    expected: tuple[type[MeasurementError], ...] = (ConnectionLostError,)
     for pause_s in PAUSES_S if profile.host is not None else ():
         try:
             return take()
-        except ConnectionLostError as lost:  # noqa: PERF203 - the loop is about the exception
+        except expected as lost:  # noqa: PERF203 - the loop is about the exception
+            expected = (ConnectionLostError, UnreachableHostError)
             _log.warning("%s; trying again in %g s", lost, pause_s)
             time.sleep(pause_s)
     return take()

@@ -49,8 +49,11 @@ class Cable:
         self._target, self._left, self._lock = port, None, threading.Lock()
         self._sockets = []
         self.sent_bytes, self.connections = 0, 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open(0)
         self.port = self._listener.getsockname()[1]
+
+    def _open(self, port: int) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut_after(self, count: int) -> None:
@@ -61,6 +64,11 @@ class Cable:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._sockets = []
+
+    def go_away(self, seconds: float) -> None:
+        """Cut, and refuse connections for a while, as a board that restarts does."""
+        self.close()
+        threading.Timer(seconds, self._open, (self.port,)).start()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
