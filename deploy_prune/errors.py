@@ -37,8 +37,8 @@ class ConnectionLostError(MeasurementError):
     """The connection to another machine was lost; what was being measured can be measured again."""
 
 
-class UnreachableError(ConnectionLostError):
-    """Another machine does not answer; one that restarts will again."""
+class UnreachableHostError(MeasurementError):
+    """Another machine does not answer: it is off, restarts, or is in another network."""
 
 
 class UnreachableBudgetError(DeployPruneError):

@@ -19,7 +19,7 @@ from deploy_prune.errors import (
     DeployPruneError,
     InputError,
     MeasurementError,
-    UnreachableError,
+    UnreachableHostError,
 )
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.client import WorkerProcess
@@ -98,15 +98,14 @@ def held_device(profile: HardwareProfile) -> Iterator[None]:
 def retrying(profile: HardwareProfile, take: Callable[[], T]) -> T:
     """What ``take`` returns, tried again after pauses where the connection to another machine was lost.
 
-    A machine that does not answer the first time is given up at once: its name may be wrong. One that was there and
-    is away now may be restarting.
+    A machine that has never answered is not waited for; one that did, and then was lost, may be restarting.
     """
-    for number, pause_s in enumerate(PAUSES_S if profile.host is not None else ()):
+    expected: tuple[type[MeasurementError], ...] = (ConnectionLostError,)
+    for pause_s in PAUSES_S if profile.host is not None else ():
         try:
             return take()
-        except ConnectionLostError as lost:  # noqa: PERF203 - the loop is about the exception
-            if number == 0 and isinstance(lost, UnreachableError):
-                raise
+        except expected as lost:  # noqa: PERF203 - the loop is about the exception
+            expected = (ConnectionLostError, UnreachableHostError)
             _log.warning("%s; trying again in %g s", lost, pause_s)
             time.sleep(pause_s)
     return take()

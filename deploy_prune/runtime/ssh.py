@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deploy_prune.errors import ConnectionLostError, InputError, MeasurementError, UnreachableError
+from deploy_prune.errors import ConnectionLostError, InputError, MeasurementError, UnreachableHostError
 from deploy_prune.hardware.profile import HardwareProfile
 
 # Nothing is asked at a terminal; a host that answers no more is given up after 15 s. Whether a host's key is known is
@@ -16,19 +16,19 @@ OPTIONS = (
 )
 # Exit code of ssh for its own failures (ssh(1), "EXIT STATUS"), and of a shell that finds no such command.
 SSH_FAILED, NOT_FOUND = 255, 127
+# What is sent while ssh may still be connecting.
+FIRST_REQUESTS = ("start", "hello")
+# What ssh says of a host that is off, or that restarts.
+_SILENT = ("Connection refused", "timed out", "No route to host")
 # What ssh says when it cannot connect -> what to do about it.
 _ADVICE = {
     "Host key verification failed": "its key is not the known one: run `ssh {host}` once, and compare the fingerprint "
     "with the board's own before accepting it",
     "Permission denied": "it takes none of this user's keys: set up key login with `ssh-copy-id {host}`",
     "Could not resolve hostname": "there is no such host: correct 'host' in the profile, or name it in ~/.ssh/config",
-}
-# The same, where another try may succeed.
-_LATER = {
     "Connection refused": "no ssh server answers there: is the board on, and sshd running?",
     "timed out": "it does not answer: is the board on, and in this network?",
     "No route to host": "it cannot be reached: is the board on, and in this network?",
-    "Network is unreachable": "it cannot be reached: is this machine in the board's network?",
 }
 
 
@@ -56,9 +56,10 @@ def explain_for(profile: HardwareProfile) -> Callable[[str, int, str], Measureme
         host = profile.host or "this machine"
         if code == NOT_FOUND:
             return MeasurementError(f"{host} has no {profile.python} ({said}); name its Python under 'python'")
-        for words, advice in {**_ADVICE, **_LATER}.items():
-            if code == SSH_FAILED and words in said:
-                error = UnreachableError if words in _LATER else MeasurementError
+        connecting = code == SSH_FAILED and do in FIRST_REQUESTS  # later, a time-out is a connection that was lost
+        for words, advice in _ADVICE.items():
+            if connecting and words in said:
+                error = UnreachableHostError if words in _SILENT else MeasurementError
                 return error(f"cannot connect to {host}: {advice.format(host=host)} ({said})")
         if code in (SSH_FAILED, 0) or code < 0:
             return ConnectionLostError(f"the connection to {host} was lost during {do!r}: {said}")

@@ -45,12 +45,15 @@ Host board
 class Cable:
     """Passes bytes between ssh and sshd; ``cut`` breaks every connection, ``cut_after`` once so many have gone up."""
 
-    def __init__(self, port: int, own: int = 0) -> None:
-        self.target, self._left, self._lock = port, None, threading.Lock()
+    def __init__(self, port: int) -> None:
+        self._target, self._left, self._lock = port, None, threading.Lock()
         self._sockets = []
         self.sent_bytes, self.connections = 0, 0
-        self._listener = socket.create_server(("127.0.0.1", own))
+        self._open(0)
         self.port = self._listener.getsockname()[1]
+
+    def _open(self, port: int) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut_after(self, count: int) -> None:
@@ -62,6 +65,11 @@ class Cable:
                 end.shutdown(socket.SHUT_RDWR)
         self._sockets = []
 
+    def go_away(self, seconds: float) -> None:
+        """Cut, and refuse connections for a while, as a board that restarts does."""
+        self.close()
+        threading.Timer(seconds, self._open, (self.port,)).start()
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
@@ -72,7 +80,7 @@ class Cable:
         with contextlib.suppress(OSError):
             while True:
                 client = self._listener.accept()[0]
-                server = socket.create_connection(("127.0.0.1", self.target))
+                server = socket.create_connection(("127.0.0.1", self._target))
                 self.connections += 1
                 self._sockets += [client, server]
                 for ends in ((client, server, True), (server, client, False)):
@@ -161,15 +169,6 @@ class SshBoard:
         """All that run there for this test."""
         return processes_with(str(self.scratch))
 
-    def restart(self, seconds: float) -> None:
-        """Cut everything, and answer again after so many seconds."""
-        self.cable.close()
-
-        def plug_in() -> None:
-            self.cable = Cable(self.cable.target, self.cable.port)
-
-        threading.Timer(seconds, plug_in).start()
-
     def is_clean(self) -> bool:
         """Nothing is left but the cache: no process and no temporary file, within a few seconds."""
         return wait_until(lambda: not list(self.scratch.iterdir()) and not self.processes())
@@ -202,6 +201,5 @@ def board(sshd, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     monkeypatch.setattr(remote, "PAUSES_S", (0.1, 0.2, 0.2))
     hosts._ask_host.cache_clear()
-    board = SshBoard(tmp_path, cable, known_hosts)
-    yield board
-    board.cable.close()
+    yield SshBoard(tmp_path, cable, known_hosts)
+    cable.close()

@@ -1,7 +1,6 @@
-"""What goes wrong on boards: a shell that greets, an engine killed while idle, a restart, a file that lost its end."""
+"""What goes wrong on boards: a shell that greets, an engine killed while idle, a file that lost its end."""
 
 import hashlib
-import logging
 import os
 import signal
 import sys
@@ -11,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.errors import MeasurementError
-from deploy_prune.runtime import remote
-from deploy_prune.runtime.measure import compare, measure
+from deploy_prune.runtime.measure import measure
 from deploy_prune.runtime.runner import Runner
 
 
@@ -32,24 +30,6 @@ def test_an_engine_that_is_killed_while_nothing_is_asked_of_it(board, make_model
         with pytest.raises(MeasurementError, match=r"on board, the measuring process died during 'run' \(signal 9\)"):
             runner.run(1, 1.0)
         assert time.monotonic() - start < 10  # and not when the time for the request is up
-    assert board.is_clean()
-
-
-def test_a_board_that_restarts_in_a_comparison(board, make_model, brief, caplog, monkeypatch):
-    calls, run = [], Runner.run
-
-    def run_and_restart(runner, *arguments):
-        calls.append(runner)
-        if len(calls) == 8:
-            board.restart(1.0)
-        return run(runner, *arguments)
-
-    monkeypatch.setattr(remote, "PAUSES_S", (0.2, 0.3, 2.0))
-    monkeypatch.setattr(Runner, "run", run_and_restart)
-    with caplog.at_level(logging.WARNING):
-        comparison = compare(make_model(32), make_model(16), board.profile(brief), rounds=2)
-    assert [len(ratios) for ratios in comparison.pairs] == [2, 2]
-    assert "cannot connect to board: no ssh server answers there" in caplog.text
     assert board.is_clean()
 
 

@@ -84,6 +84,22 @@ def test_a_connection_cut_while_it_measures_loses_that_measurement_alone(board, 
     assert board.is_clean()
 
 
+def test_a_board_that_restarts_is_waited_for(board, make_model, brief, caplog, monkeypatch):
+    calls, run = [], Runner.run
+
+    def run_and_restart(runner, *arguments):
+        calls.append(runner)
+        if len(calls) == 2:
+            board.cable.go_away(0.25)
+        return run(runner, *arguments)
+
+    monkeypatch.setattr(Runner, "run", run_and_restart)
+    with caplog.at_level(logging.WARNING):
+        assert measure(make_model(), board.profile(brief)).n >= 20
+    assert "no ssh server answers there: is the board on, and sshd running? (ssh: connect to host" in caplog.text
+    assert board.is_clean()
+
+
 @pytest.mark.parametrize("count", [0, 1, 5_000, 60_000])
 def test_cut_at_any_byte_while_it_starts(board, make_model, brief, count):
     profile = board.profile(brief)
