@@ -154,7 +154,7 @@ def test_an_engine_that_is_not_there(board, make_model, brief):
 
 def test_a_command_that_hangs(board, make_model, brief, tmp_path, monkeypatch):
     hanging = tmp_path / "python"
-    hanging.write_text("#!/bin/sh\nsleep 600\n")
+    hanging.write_text("#!/bin/sh\nexec sleep 10\n")  # no worker yet that would end with the connection
     hanging.chmod(0o755)
     monkeypatch.setattr(remote, "START_TIMEOUT_S", 1.0)
     with pytest.raises(MeasurementError, match=r"did not answer 'hello' within 1 s and was ended"):
