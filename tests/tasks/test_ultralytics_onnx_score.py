@@ -10,11 +10,11 @@ from deploy_prune.tasks.ultralytics import UltralyticsTask
 
 # per task: the network, and epochs of four steps each until its score on what it was trained on is far from zero
 LEARNING = {
-    "detect": ("yolo11n.yaml", 100),
-    "segment": ("yolov8n-seg.yaml", 100),
+    "detect": ("yolo11n.yaml", 60),
+    "segment": ("yolov8n-seg.yaml", 60),
     "classify": ("yolov8n-cls.yaml", 40),
     "pose": ("yolo11n-pose.yaml", 100),
-    "obb": ("yolov8n-obb.yaml", 100),
+    "obb": ("yolov8n-obb.yaml", 60),
 }
 
 
