@@ -1,6 +1,6 @@
 """Are latency budgets met? Every plan is measured afresh by a script that shares no code with the package.
 
-    python benchmarks/budgets.py                                   # ONNX Runtime, ten models at 1.5, 2 and 3 times
+    python benchmarks/budgets.py                                   # ONNX Runtime, all models at 1.5, 2 and 3 times
     python benchmarks/budgets.py --profile cpu-openvino --models mobilenet_v2 resnet50 vit_b_16 yolov8n
 
 Results go to benchmarks/results/budgets/PROFILE.json, one cell after the other; finished cells are kept (--again does

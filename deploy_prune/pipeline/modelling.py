@@ -52,9 +52,9 @@ def pruned_onnx(settings: RunSettings) -> Path:
 
 def start_model(recipe: Recipe) -> Path:
     """What the budget's plan is applied to: the dense model, or what stages in between made of it."""
-    if recipe.schedule.steps > 1:
+    if "prepare" not in recipe.stages_left_out:
         return START_MODEL
-    return SPARSE_MODEL if recipe.sparse.epochs else DENSE_MODEL
+    return DENSE_MODEL if "sparse" in recipe.stages_left_out else SPARSE_MODEL
 
 
 def write_data(settings: RunSettings, context: StageContext) -> str:

@@ -29,7 +29,6 @@ from deploy_prune.pipeline.handover import (
     read_value,
 )
 from deploy_prune.pipeline.modelling import pruned_onnx
-from deploy_prune.pipeline.recipe import Recipe
 from deploy_prune.pipeline.recipe_sections import AlsoRecipe, BudgetRecipe
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
@@ -59,6 +58,9 @@ from deploy_prune.report.result import (
 from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.timing import Timing
 
+JUDGING = ("baseline", "sparse", "prepare", "prune", "recover", "finetune", "export")
+"""Stages after which a model's score is taken, as far as a recipe has them."""
+
 
 def write_report(settings: RunSettings, context: StageContext) -> str:
     """Write report.json, report.md and the pictures."""
@@ -70,20 +72,14 @@ def write_report(settings: RunSettings, context: StageContext) -> str:
     return f"budget {met}, speed efficiency {result.speed_efficiency:.2f}"
 
 
-def stages_that_judge(recipe: Recipe) -> tuple[str, ...]:
-    """The stages of a run after which a model's score is taken."""
-    extra = {"sparse": recipe.sparse.epochs > 0, "prepare": recipe.schedule.steps > 1}
-    order = ("baseline", "sparse", "prepare", "prune", "recover", "finetune", "export")
-    return tuple(stage for stage in order if extra.get(stage, True))
-
-
 def collect_result(settings: RunSettings, context: StageContext) -> Result:
     """Gather what the stages wrote."""
     recipe = settings.recipe
     comparison = Comparison.from_dict(_read(context.output_file(COMPARISON)))
     steps = [
         step
-        for stage in stages_that_judge(recipe)
+        for stage in JUDGING
+        if stage not in recipe.stages_left_out
         for step in read_records(context.output(stage) / METRICS, MetricStep)
     ]
     dense, pruned = _subjects(settings, context, comparison, steps)

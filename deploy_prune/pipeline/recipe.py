@@ -58,6 +58,12 @@ class Recipe(Section):
     seed: int = 0
 
     @property
+    def stages_left_out(self) -> frozenset[str]:
+        """The stages that this recipe does not ask for."""
+        asked = {"sparse": self.sparse.epochs > 0, "prepare": self.schedule.steps > 1}
+        return frozenset(stage for stage, wanted in asked.items() if not wanted)
+
+    @property
     def recovery_images(self) -> int:
         """Training images that recovery gets; 0 where it is switched off."""
         if not self.recover.enabled:

@@ -61,9 +61,6 @@ class TrainRecipe(Section):
         return self.model_dump(exclude={"epochs", "distil", "processes"}, exclude_none=True)
 
 
-_Names = Annotated[tuple[str, ...], pydantic.Field(strict=False)]
-
-
 class _LatencyBudget(Section):
     speedup: float | None = pydantic.Field(default=None, gt=1)
     latency_ms: float | None = pydantic.Field(default=None, gt=0)
@@ -137,7 +134,7 @@ class ScheduleRecipe(Section):
 class RecoverRecipe(Section):
     """Recovery without training, right after pruning, on some training images; a quarter of them judge it.
 
-    Without a number it gets 64 of them, or all of the embedded ones where these are fewer.
+    Without a number it gets 64 of them, or all where there are fewer.
     """
 
     enabled: bool = True

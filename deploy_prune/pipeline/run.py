@@ -73,11 +73,11 @@ _STAGES = {
 
 def make_stages(settings: RunSettings) -> tuple[Stage, ...]:
     """The stages of a run, in order, without those that its recipe does not ask for."""
-    asked = {"sparse": settings.recipe.sparse.epochs > 0, "prepare": settings.recipe.schedule.steps > 1}
+    left_out = settings.recipe.stages_left_out
     return tuple(
-        Stage(name, partial(write, settings), reads, tuple(one for one in needs if asked.get(one, True)))
+        Stage(name, partial(write, settings), reads, tuple(one for one in needs if one not in left_out))
         for name, (write, reads, needs) in _STAGES.items()
-        if asked.get(name, True)
+        if name not in left_out
     )
 
 
