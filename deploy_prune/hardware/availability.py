@@ -72,9 +72,10 @@ def require_searchable(profile: HardwareProfile, host: Host | None = None) -> No
         InputError: its engine does not time single layers; and as :func:`require_runnable`.
         MissingDependencyError: see :func:`require_runnable`.
     """
-    if not profile.engine_facts.profiles_layers:
+    if profile.device not in profile.engine_facts.layers_on:
+        reason = f"which does not time single layers{' on a GPU' if profile.engine_facts.layers_on else ''}"
         raise InputError(
-            f"the profile {profile.name!r} measures with {profile.engine}, which does not time single layers; compare "
+            f"the profile {profile.name!r} measures with {profile.engine}, {reason}; compare "
             "models under it by `deploy-prune bench`, and for a budget choose a profile with another engine"
         )
     require_runnable(profile, host)
@@ -101,5 +102,5 @@ def _engine_obstacles(profile: HardwareProfile, host: Host) -> list[str]:
             there = any(shutil.which(place) for place in ([wanted] if wanted else TRTEXEC_PLACES))
         looked = f"at {wanted}" if wanted else f"on PATH or at {TRTEXEC_PLACES[1]}"
         return [] if there else [f"no trtexec {looked}: TensorRT's Debian and tar packages have it, pip has not"]
-    advice = facts.install if profile.host is None else f"install it on {profile.host} for {profile.python}"
+    advice = profile.install if profile.host is None else f"install it on {profile.host} for {profile.python}"
     return [] if facts.package in host.engines else [f"{facts.package} is not installed: {advice}"]

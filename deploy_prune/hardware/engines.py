@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import importlib.util
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,8 +14,8 @@ class EngineFacts:
     """An engine as profiles may ask for it.
 
     ``files`` are the suffixes of the models that it reads; ``modes`` the ways of running that a profile must choose
-    from, if there are any; ``profiles_layers`` whether it times its own nodes, without which models can be measured
-    but not searched.
+    from, if there are any; ``layers_on`` are the devices on which it times its own nodes, without which models can be
+    measured but not searched. ``install_on`` says how to get it for a device where that is another package.
     """
 
     package: str
@@ -24,7 +25,8 @@ class EngineFacts:
     precisions: tuple[str, ...]
     modes: tuple[str, ...] = ()
     spins: bool = False
-    profiles_layers: bool = True
+    layers_on: tuple[str, ...] = ("cpu", "cuda")
+    install_on: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def installed(self) -> bool:
@@ -43,9 +45,11 @@ ENGINES = {
         package="onnxruntime",
         install="pip install 'deploy_prune[onnx]'",
         files=(".onnx",),
-        devices=("cpu",),
+        devices=("cpu", "cuda"),
         precisions=("fp32",),
         spins=True,
+        layers_on=("cpu",),
+        install_on={"cuda": "pip install 'deploy_prune[onnx-cuda]', without onnxruntime beside it"},
     ),
     "openvino": EngineFacts(
         package="openvino",
@@ -62,7 +66,7 @@ ENGINES = {
         precisions=("fp32", "bf16", "fp16"),
         modes=("eager", "compile", "cuda_graph"),
         spins=True,
-        profiles_layers=False,
+        layers_on=(),
     ),
     "tensorrt": EngineFacts(
         package="tensorrt",

@@ -111,6 +111,11 @@ class HardwareProfile(_Strict):
         return ENGINES[self.engine]
 
     @property
+    def install(self) -> str:
+        """How the engine is installed for the profile's device."""
+        return self.engine_facts.install_on.get(self.device, self.engine_facts.install)
+
+    @property
     def engine_and_mode(self) -> str:
         """``openvino`` or ``torch (compile)``."""
         return f"{self.engine} ({self.mode})" if self.mode else self.engine

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -17,6 +17,18 @@ _TEXTS = ("profile", "model", "verdict")
 NO_RATIO = (
     "Speed-ups are over the first model of the same profile, by turns. "
     "Times of different profiles were taken under different conditions and make no ratio."
+)
+# name in the conditions, unit, how many of the value's own units make one, digits
+_Reading = tuple[str, str, float, int]
+_MACHINE_READINGS: tuple[_Reading, ...] = (
+    ("temperature_c", "°C", 1, 0),
+    ("power_w", "W", 1, 1),
+    ("frequency_hz", "GHz", 1e9, 2),
+)
+_GPU_READINGS: tuple[_Reading, ...] = (
+    *_MACHINE_READINGS[:2],
+    ("clock_hz", "GHz", 1e9, 2),
+    ("memory_clock_hz", "GHz in its memory", 1e9, 2),
 )
 
 
@@ -59,17 +71,22 @@ class ProfileResult:
         return line + "".join(f"\nDisturbed: {reason}." for reason in self.disturbances)
 
     def _readings_line(self) -> str:
-        """Temperature, power and clock during the measurement, where the machine says them."""
-        readings = []
-        for name, unit, scale, digits in (
-            ("temperature_c", "°C", 1, 0),
-            ("power_w", "W", 1, 1),
-            ("frequency_hz", "GHz", 1e9, 2),
-        ):
-            low, high = self.conditions.get(f"contention.{name}") or (None, None)
-            if low is not None and high is not None:
-                readings.append(f"{low / scale:.{digits}f} to {high / scale:.{digits}f} {unit}")
-        return f"\nMeanwhile: {', '.join(readings)}." if readings else ""
+        """Temperature, power and clock during the measurement, where machine and GPU say them."""
+        machine = {name: self.conditions.get(f"contention.{name}") for name, *_ in _MACHINE_READINGS}
+        said = _show_readings(machine, _MACHINE_READINGS)
+        if on_gpu := _show_readings(self.conditions.get("contention.gpu") or {}, _GPU_READINGS):
+            said.append(f"of the GPU {', '.join(on_gpu)}")
+        return f"\nMeanwhile: {', '.join(said)}." if said else ""
+
+
+def _show_readings(readings: Mapping[str, Any], which: Sequence[_Reading]) -> list[str]:
+    """``61 to 64 °C`` and the like, of those that are known."""
+    shown = []
+    for name, unit, scale, digits in which:
+        low, high = readings.get(name) or (None, None)
+        if low is not None and high is not None:
+            shown.append(f"{low / scale:.{digits}f} to {high / scale:.{digits}f} {unit}")
+    return shown
 
 
 @dataclasses.dataclass(frozen=True)

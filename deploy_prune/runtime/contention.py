@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from deploy_prune.hardware.board import read_throttled
-
-Number = TypeVar("Number", int, float)
+from deploy_prune.runtime.gpu import GpuReadings, gather_readings, join_readings
+from deploy_prune.runtime.span import UNREAD, find_span
 
 # Below these, a load cannot be told from the system's own housekeeping (measured on an idle 2-core guest:
 # others used up to 0.05 cores, nothing was stolen, and the worker waited for less than 0.5 % of the time).
@@ -23,7 +23,6 @@ _SLOWING = ("Processor", "cpufreq", "devfreq", "intel_powerclamp")
 
 # The rail that feeds all others on a Jetson's module (NVIDIA, Jetson Linux developer guide, "Power monitor").
 _WHOLE_RAIL = "VDD_IN"
-_UNREAD = (None, None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Contention:
     minute), ``pressure`` ("some avg10" in percent) and ``temperature_c`` (the hottest zone) are the readings at the
     start and at the end, ``frequency_hz`` the lowest and the highest reading of the fastest core's clock, ``power_w``
     those of what the board draws. ``events``: what a board's own watch over its supply and heat said, in words.
+    ``gpu``: what an NVIDIA card's driver said, where models ran on one.
     """
 
     duration_s: float
@@ -49,8 +49,9 @@ class Contention:
     pressure: tuple[float | None, float | None]
     temperature_c: tuple[float | None, float | None]
     frequency_hz: tuple[int | None, int | None]
-    power_w: tuple[float | None, float | None] = _UNREAD
+    power_w: tuple[float | None, float | None] = UNREAD
     events: tuple[str, ...] = ()
+    gpu: GpuReadings | None = None
 
     @property
     def contended(self) -> bool:
@@ -75,6 +76,7 @@ class Contention:
         if self.cooling:
             found.append(f"heat held back {', '.join(self.cooling)}")
         found += [f"the board reports: {event}" for event in self.events]
+        found += self.gpu.disturbances if self.gpu is not None else ()
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,10 +90,11 @@ class Contention:
         for name in ("cooling", "load_average", "pressure", "temperature_c", "frequency_hz", "power_w", "events"):
             if name in values:  # the last two are younger than the first measurements that were kept
                 values[name] = tuple(values[name])
-        return cls(**values)
+        gpu = values.pop("gpu", None)
+        return cls(**values, gpu=None if gpu is None else GpuReadings.from_dict(gpu))
 
 
-UNOBSERVED = Contention(0.0, None, None, None, None, (), _UNREAD, _UNREAD, _UNREAD, _UNREAD)
+UNOBSERVED = Contention(0.0, None, None, None, None, (), UNREAD, UNREAD, UNREAD, UNREAD)
 
 
 def contention_between(
@@ -104,7 +107,7 @@ def contention_between(
     Args:
         before: one reply per worker, taken together.
         after: the replies of the same workers, in the same order.
-        between: replies of any worker from in between, for the clocks.
+        between: replies of any worker from in between, for the clocks and the readings of a GPU.
     """
     first, last = before[0], after[0]
     duration_s = last["time_s"] - first["time_s"]
@@ -128,9 +131,10 @@ def contention_between(
         load_average=(_read_load_average(first), _read_load_average(last)),
         pressure=(_read_pressure(first), _read_pressure(last)),
         temperature_c=(_read_temperature_c(first), _read_temperature_c(last)),
-        frequency_hz=_span([_read_frequency_hz(state) for state in (first, *between, last)]),
-        power_w=_span([_read_power_w(state) for state in (first, *between, last)]),
+        frequency_hz=find_span([_read_frequency_hz(state) for state in (first, *between, last)]),
+        power_w=find_span([_read_power_w(state) for state in (first, *between, last)]),
         events=_read_events([first, *between, last]),
+        gpu=gather_readings([reading for state in (*between, *after) for reading in state["gpu"]]),
     )
 
 
@@ -153,9 +157,10 @@ def contention_over(parts: Sequence[Contention]) -> Contention:
         load_average=(parts[0].load_average[0], parts[-1].load_average[1]),
         pressure=(parts[0].pressure[0], parts[-1].pressure[1]),
         temperature_c=(parts[0].temperature_c[0], parts[-1].temperature_c[1]),
-        frequency_hz=_span([reading for part in parts for reading in part.frequency_hz]),
-        power_w=_span([reading for part in parts for reading in part.power_w]),
+        frequency_hz=find_span([reading for part in parts for reading in part.frequency_hz]),
+        power_w=find_span([reading for part in parts for reading in part.power_w]),
         events=tuple(dict.fromkeys(event for part in parts for event in part.events)),
+        gpu=join_readings([part.gpu for part in parts]),
     )
 
 
@@ -209,11 +214,6 @@ def _read_events(states: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     first, last = states[0]["overcurrents"], states[-1]["overcurrents"]
     passed = [f"over-current, {name} {last[name] - n} times" for name, n in first.items() if last.get(name, n) > n]
     return tuple(dict.fromkeys((*now, *passed)))
-
-
-def _span(readings: Sequence[Number | None]) -> tuple[Number | None, Number | None]:
-    known = [reading for reading in readings if reading is not None]
-    return min(known, default=None), max(known, default=None)
 
 
 def _read_frequency_hz(state: Mapping[str, Any]) -> int | None:

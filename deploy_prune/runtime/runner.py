@@ -213,7 +213,7 @@ class Runner:
         if (error := explain_board(refused, self.profile)) is not None:
             return error
         reason = _ENGINE_PREFIX.sub("", " ".join(str(refused).split()))
-        engine, install = self.profile.engine, self.profile.engine_facts.install
+        engine, install = self.profile.engine, self.profile.install
         there = "" if self.profile.host is None else f" on {self.profile.host}"
         if refused.kind == "missing":
             return MissingDependencyError(f"{engine} cannot be imported{there} ({reason}); {install}")

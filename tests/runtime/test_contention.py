@@ -28,6 +28,7 @@ def state(time_s, own_cpu_s, *, busy=0, stolen=0, wait_ns=0, load="0.10", pressu
         "rails_w": {},
         "overcurrents": {},
         "throttled": "",
+        "gpu": [],
         **kernel,
     }
 
@@ -65,7 +66,7 @@ def test_readings_at_both_ends_are_kept():
 def test_a_kernel_that_tells_nothing():
     files = "loadavg pressure stat schedstat clocks throttles temperatures coolers cooling"
     silent = {"ticks_per_s": None, **{name: [] for name in files.split()}}
-    silent |= {"rails_w": {}, "overcurrents": {}, "throttled": ""}
+    silent |= {"rails_w": {}, "overcurrents": {}, "throttled": "", "gpu": []}
     seen = contention_between([{**silent, "time_s": 0, "own_cpu_s": 0}], [{**silent, "time_s": 1, "own_cpu_s": 1}])
     assert (seen.other_cores, seen.stolen_cores, seen.wait_share, seen.throttles) == (None,) * 4
     assert not seen.contended

@@ -7,8 +7,9 @@ the process that holds a model. ``BOARD_MODULES`` come on top on another machine
 """
 
 MODULES = (
-    *("bootstrap", "refusal", "feed", "sensors", "onnxruntime_engine", "openvino_engine", "torch_engine"),
-    *("tensorrt_flags", "tensorrt_reports", "tensorrt_cache", "trtexec_engine", "cuda_runtime", "tensorrt_engine"),
+    *("bootstrap", "refusal", "feed", "sensors", "cuda_runtime", "nvml"),
+    *("onnxruntime_engine", "onnxruntime_cuda", "openvino_engine", "torch_engine"),
+    *("tensorrt_flags", "tensorrt_reports", "tensorrt_cache", "trtexec_engine", "tensorrt_engine"),
     "process",
 )
 BOARD_MODULES = ("files", "power", "guard", "readings", "session", "relay")

@@ -97,9 +97,20 @@ def open_library(name: str) -> ctypes.CDLL | None:
 
 
 def device_name() -> str:
-    """The first GPU's name from the driver library (CUDA Driver API: cuInit, cuDeviceGet, cuDeviceGetName)."""
+    """The first GPU's name, as CUDA counts, from the driver library (CUDA Driver API: cuDeviceGetName)."""
+    return _ask_driver("cuDeviceGetName") or "unknown"
+
+
+def device_address() -> str | None:
+    """The first GPU's place on the PCI bus, as CUDA counts (CUDA Driver API: cuDeviceGetPCIBusId)."""
+    return _ask_driver("cuDeviceGetPCIBusId")
+
+
+def _ask_driver(function: str) -> str | None:
+    """What a function of the driver library says of the first GPU as text; None where it says nothing."""
     driver = open_library("libcuda.so.1")
-    device, name = ctypes.c_int(), ctypes.create_string_buffer(_NAME_BYTES)
+    device, text = ctypes.c_int(), ctypes.create_string_buffer(_NAME_BYTES)
     if driver is None or driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0):
-        return "unknown"
-    return "unknown" if driver.cuDeviceGetName(name, _NAME_BYTES, device) else name.value.decode("utf-8", "replace")
+        return None
+    failed = getattr(driver, function)(text, _NAME_BYTES, device)
+    return None if failed else text.value.decode("utf-8", "replace")

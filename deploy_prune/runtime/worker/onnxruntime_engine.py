@@ -15,6 +15,34 @@ from deploy_prune.runtime.worker.refusal import RefusedError
 NUMPY_TYPES = {"float": "float32", "double": "float64"}
 
 
+def import_onnxruntime() -> Any:
+    """The package, which sends no telemetry from here."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise RefusedError("missing", str(error)) from error
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def open_session(onnxruntime: Any, model: str, options: Any, providers: list[Any]) -> Any:
+    """A session with the model; what it really runs on is the session's to say."""
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=providers)
+    except Exception as error:  # the engine's error classes differ between its versions
+        raise RefusedError("model", str(error)) from error
+
+
+def make_feed(session: Any, conditions: dict[str, Any]) -> dict[str, Any]:
+    """Random arrays for a session's inputs, by their names."""
+    feed = {}
+    for entry in session.get_inputs():
+        kind = entry.type[len("tensor(") : -1]
+        shape = fix_shape(entry.name, entry.shape, conditions["batch"], conditions["axes"])
+        feed[entry.name] = make_array(entry.name, NUMPY_TYPES.get(kind, kind), shape)
+    return feed
+
+
 class OnnxRuntimeModel:
     """A model in an ONNX Runtime session on the CPU, with its random inputs."""
 
@@ -22,24 +50,13 @@ class OnnxRuntimeModel:
     device_ns: int | None = None
 
     def __init__(self, model: str, conditions: dict[str, Any], profiling: bool) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise RefusedError("missing", str(error)) from error
-        onnxruntime.disable_telemetry_events()
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         # removed when this process ends, whichever way its main function is left
         self._folder = tempfile.TemporaryDirectory(prefix="deploy-prune-") if profiling else None
         self._set_options(options, conditions)
-        try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the engine's error classes differ between its versions
-            raise RefusedError("model", str(error)) from error
-        self._feed = {}
-        for entry in self._session.get_inputs():
-            kind = entry.type[len("tensor(") : -1]
-            shape = fix_shape(entry.name, entry.shape, conditions["batch"], conditions["axes"])
-            self._feed[entry.name] = make_array(entry.name, NUMPY_TYPES.get(kind, kind), shape)
+        self._session = open_session(onnxruntime, model, options, ["CPUExecutionProvider"])
+        self._feed = make_feed(self._session, conditions)
         self.description: dict[str, Any] = {
             "engine_version": onnxruntime.__version__,
             "provider": self._session.get_providers()[0],

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from deploy_prune.runtime.worker.nvml import GpuWatch, open_card
+from deploy_prune.runtime.worker.onnxruntime_cuda import OnnxRuntimeCudaModel
 from deploy_prune.runtime.worker.onnxruntime_engine import OnnxRuntimeModel
 from deploy_prune.runtime.worker.openvino_engine import OpenVinoModel
 from deploy_prune.runtime.worker.refusal import RefusedError
@@ -79,6 +81,12 @@ class BlockModel(Protocol):
         """As ``Model`` does."""
 
 
+def open_onnxruntime(model: str, conditions: dict[str, Any], profiling: bool) -> Model:
+    """ONNX Runtime on the profile's device."""
+    engine = OnnxRuntimeCudaModel if conditions["device"] == "cuda" else OnnxRuntimeModel
+    return engine(model, conditions, profiling)
+
+
 def open_tensorrt(model: str, conditions: dict[str, Any], profiling: bool) -> Model | BlockModel:
     """TensorRT in the profile's mode: by its program, or by its Python bindings."""
     engine = TrtexecModel if conditions["mode"] == "trtexec" else TensorRtModel
@@ -86,7 +94,7 @@ def open_tensorrt(model: str, conditions: dict[str, Any], profiling: bool) -> Mo
 
 
 ENGINES: dict[str, Callable[[str, dict[str, Any], bool], Model | BlockModel]] = {
-    "onnxruntime": OnnxRuntimeModel,
+    "onnxruntime": open_onnxruntime,
     "openvino": OpenVinoModel,
     "torch": TorchModel,
     "tensorrt": open_tensorrt,
@@ -99,6 +107,7 @@ class Worker:
     def __init__(self) -> None:
         self._model: Model | BlockModel | None = None
         self._count_waits = False
+        self._gpu = GpuWatch(None)
 
     def load(self, model: str, conditions: dict[str, Any], profiling: bool) -> dict[str, Any]:
         """Give the model to its engine; with ``profiling`` the engine times its own nodes."""
@@ -108,6 +117,8 @@ class Worker:
         # Only a run on a single thread is known to have been on a core exactly as long as that thread was.
         one_thread = conditions["threads"] == 1 and self._model.timer == "host"
         self._count_waits = THREAD_CLOCK_IS_FINE and one_thread
+        if conditions["device"] == "cuda":
+            self._gpu = GpuWatch(open_card())  # behind the engine, which may have to start CUDA first
         return {**self._model.description, "timer": self._model.timer}
 
     def run(self, runs: int, max_s: float) -> dict[str, Any]:
@@ -118,7 +129,8 @@ class Worker:
         """
         model, wall, own = self._loaded(), time.perf_counter_ns, time.thread_time_ns
         if isinstance(model, BlockModel):
-            block = model.run_block(runs, max_s)
+            with self._gpu.beside():
+                block = model.run_block(runs, max_s)
             return {"samples_ns": block, "waits_ns": [0] * len(block)}
         samples, waits = [], []
         end = wall() + int(max_s * 1e9)
@@ -135,6 +147,7 @@ class Worker:
                     break
         finally:
             gc.enable()
+        self._gpu.take()
         return {"samples_ns": samples, "waits_ns": waits}
 
     def nodes(self) -> dict[str, Any]:
@@ -158,6 +171,7 @@ class Worker:
             "rails_w": read_rails_w(Path("/")),
             "overcurrents": count_overcurrents(Path("/")),
             "throttled": ask_throttled(),
+            "gpu": self._gpu.hand_over(),
         }
 
     def _loaded(self) -> Model | BlockModel:
