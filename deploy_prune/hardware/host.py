@@ -25,9 +25,10 @@ class Host:
     """What there is to measure with.
 
     ``engines`` are the versions (None: unknown) of the installed packages of engines. ``gpu``: an NVIDIA GPU has its
-    driver. ``compiler``: there is a C++ compiler. ``trtexec`` is its version on another machine. ``may_set``: ``sudo
-    -n`` runs some command; None: not tried. ``throttled``: what a Raspberry Pi says of its supply and its clock.
-    ``free_bytes``: room for models, where known.
+    driver; ``card``: its name on another machine, and what the driver says of it now. ``compiler``: there is a C++
+    compiler. ``trtexec`` is its version on another machine. ``may_set``: ``sudo -n`` runs some command; None: not
+    tried. ``throttled``: what a Raspberry Pi says of its supply and its clock. ``free_bytes``: room for models, where
+    known.
     """
 
     machine: Machine
@@ -42,6 +43,7 @@ class Host:
     throttled: tuple[str, ...] = ()
     temperature_c: float | None = None
     free_bytes: int | None = None
+    card: str | None = None
 
 
 def local_host(root: Path = Path("/")) -> Host:
@@ -82,6 +84,7 @@ def host_from_readings(readings: Mapping[str, Any]) -> Host:
             throttled=read_throttled(said["throttled"] or ""),
             temperature_c=_hottest_c(root),
             free_bytes=readings["free_bytes"],
+            card=_describe_card(readings["card"]),
         )
 
 
@@ -89,3 +92,12 @@ def _hottest_c(root: Path) -> float | None:
     """The kernel gives thousandths of a degree."""
     texts = [path.read_text(encoding="utf-8").strip() for path in root.glob("sys/class/thermal/thermal_zone*/temp")]
     return max((int(text) / 1000 for text in texts if text.lstrip("-").isdigit()), default=None)
+
+
+def _describe_card(card: Mapping[str, Any] | None) -> str | None:
+    """``NVIDIA L4, 2040 MHz, 41 °C, 28.5 W`` as far as its driver says so."""
+    if card is None:
+        return None
+    said = [f"{card[name]} {unit}" for name, unit in (("sm_mhz", "MHz"), ("temperature_c", "°C")) if card.get(name)]
+    said += [f"{card['power_mw'] / 1000:.1f} W"] if card.get("power_mw") else []
+    return ", ".join([card["name"], *said])

@@ -43,7 +43,7 @@ def _facts(host: Host) -> tuple[tuple[str, str], ...]:
         "memory": _gib(machine.memory_bytes),
         "system": machine.os,
         "Python": host.python,
-        "NVIDIA GPU": "yes" if host.gpu else "no",
+        "NVIDIA GPU": host.card or ("yes" if host.gpu else "no"),
         "governor": power.governor or _UNKNOWN,
         "power mode": power.mode or "none",
         "clocks": locked,

@@ -96,9 +96,9 @@ def open_library(name: str) -> ctypes.CDLL | None:
         return None
 
 
-def device_name() -> str:
+def device_name() -> str | None:
     """The first GPU's name, as CUDA counts, from the driver library (CUDA Driver API: cuDeviceGetName)."""
-    return _ask_driver("cuDeviceGetName") or "unknown"
+    return _ask_driver("cuDeviceGetName")
 
 
 def device_address() -> str | None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from deploy_prune.runtime.worker.cuda_runtime import device_address, open_library
+from deploy_prune.runtime.worker.cuda_runtime import device_address, device_name, open_library
 
 LIBRARY = "libnvidia-ml.so.1"
 SUCCESS = 0  # nvmlReturn_t
@@ -67,6 +67,12 @@ def open_card() -> Nvml | None:
     if library.nvmlDeviceGetHandleByPciBusId_v2(address.encode("ascii"), ctypes.byref(card)) != SUCCESS:
         return None
     return Nvml(library, card)
+
+
+def describe_card() -> dict[str, Any] | None:
+    """The name of the card that CUDA calls the first, and its readings; None where there is no card."""
+    name, card = device_name(), open_card()
+    return None if name is None else {"name": name, **(card.read() if card is not None else {})}
 
 
 class GpuWatch:

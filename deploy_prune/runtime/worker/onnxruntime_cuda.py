@@ -58,7 +58,7 @@ class OnnxRuntimeCudaModel:
         self.device_ns: int | None = None
         self.description: dict[str, Any] = {
             "engine_version": onnxruntime.__version__,
-            "provider": f"{PROVIDER} on {device_name()}",
+            "provider": f"{PROVIDER} on {device_name() or 'an unknown GPU'}",
             "executed_precision": None,  # that of the file; the engine does not say
             "inputs": [f"{array.dtype}{list(array.shape)}" for array in feed.values()],
         }

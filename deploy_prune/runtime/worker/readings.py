@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from deploy_prune.runtime.worker.nvml import describe_card
 from deploy_prune.runtime.worker.refusal import RefusedError
 from deploy_prune.runtime.worker.tensorrt_flags import show_version
 from deploy_prune.runtime.worker.trtexec_engine import ask_version, find_trtexec
@@ -71,6 +72,7 @@ def read_device(engines: Sequence[str], root: Path, trtexec: str | None = None, 
             "python": platform.python_version(),
         },
         "gpu": any((root / name).exists() for name in GPU_FILES),
+        "card": None if brief else describe_card(),
         "compiler": any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")),
         "free_bytes": shutil.disk_usage(str(Path.home())).free,
     }

@@ -195,7 +195,7 @@ def answer_build(trt: Any, request: BuildRequest, target: Path) -> None:
     logger = make_logger(trt)
     try:
         build_engine(trt, logger, request, target)
-        answer: dict[str, Any] = {"gpu": device_name()}
+        answer: dict[str, Any] = {"gpu": device_name() or "unknown"}
     except RefusedError as refused:
         answer = {"error": [refused.kind, str(refused)]}
     (target / LOG).write_text("\n".join(logger.lines), encoding="utf-8")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.hardware import host
+from deploy_prune.hardware.host import host_from_readings
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime import gpu
 from deploy_prune.runtime.client import WorkerProcess
@@ -72,6 +73,14 @@ def test_reads_what_nvidias_package_reads(build_driver):
 def test_an_old_driver_and_what_a_card_does_not_say(build_driver):
     folder = build_driver("-DOLD_DRIVER")
     assert run(READ, folder, "1980 -1 -1 61 4") == reading(memory_mhz=None, power_mw=None, reasons=4)
+
+
+def test_a_card_is_described_where_a_device_is_checked(build_driver):
+    script = "import json\nfrom pathlib import Path\nfrom deploy_prune.runtime.worker.readings import read_device\n"
+    raw = run(f"{script}print(json.dumps(read_device([], Path('/'))))", build_driver(), "1980 -1 28500 41 0")
+    assert host_from_readings(raw).card == "Stand-in, 1980 MHz, 41 °C, 28.5 W"
+    assert host_from_readings({**raw, "card": {"name": "Old"}}).card == "Old"
+    assert host_from_readings({**raw, "card": None}).card is None
 
 
 def test_without_a_driver_there_is_nothing():
