@@ -10,6 +10,7 @@ from deploy_prune.errors import InputError
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.measure import compare, measure, profile_nodes
 from deploy_prune.runtime.runner import Runner
+from deploy_prune.runtime.worker.torch_engine import move_program
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 
@@ -91,6 +92,24 @@ def test_files_that_are_no_program(make_program, eager, make_model, tmp_path):
 def test_layers_are_not_profiled(make_program, eager):
     with pytest.raises(InputError, match="PyTorch has no profile of layers here; it can be measured as a whole only"):
         profile_nodes(make_program(), eager)
+
+
+class Grid(Net):
+    """Makes a tensor in its forward pass, whose device the export writes down."""
+
+    def forward(self, x):
+        return super().forward(x) + torch.arange(x.shape[1] + 5, device=x.device)
+
+
+def test_a_program_moves_with_the_tensors_that_it_makes(tmp_path):
+    """To ``meta``, the other device that every machine has."""
+    torch.export.save(torch.export.export(Grid(8).eval(), (torch.rand(1, 3, 16, 16),)), tmp_path / "grid.pt2")
+    x = torch.rand(1, 3, 16, 16, device="meta")
+    with torch.inference_mode():
+        moved = move_program(torch.export.load(tmp_path / "grid.pt2"), "meta").module()
+        assert (moved(x).device.type, moved(x).shape) == ("meta", (1, 8))
+        with pytest.raises(RuntimeError, match="device"):
+            torch.export.load(tmp_path / "grid.pt2").module().to("meta")(x)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -43,7 +43,7 @@ class TorchModel:
         precision = self._check_precision(program, conditions["precision"])
         self._arguments = self._make_arguments(program, conditions["batch"], device)
         self.timer = "device events" if device == "cuda" else "host"
-        self._call = self._prepare(program.module().to(device), mode)
+        self._call = self._prepare(move_program(program, device).module(), mode)
         self.device_ns: int | None = None
         self.description: dict[str, Any] = {
             "engine_version": torch.__version__,
@@ -119,3 +119,17 @@ class TorchModel:
             module(*arguments)
         replay: Callable[[], Any] = graph.replay
         return replay
+
+
+def move_program(program: Any, device: str) -> Any:
+    """A program on a device, whichever it was exported on: its weights, and the tensors that it makes by itself.
+
+    A module's ``to`` would leave the latter, such as the cells of a detector's grid, where the export found them.
+    """
+    if device == "cpu":
+        return program
+    try:
+        from torch.export.passes import move_to_device_pass
+    except ImportError as error:
+        raise RefusedError("device", "this PyTorch cannot move a program to a GPU; install a newer one") from error
+    return move_to_device_pass(program, device)
