@@ -13,7 +13,15 @@ from deploy_prune.errors import MeasurementError
 from deploy_prune.runtime.client import WorkerProcess
 from deploy_prune.runtime.worker.refusal import RefusedError
 
-CONDITIONS = {"engine": "onnxruntime", "threads": 1, "spinning": False, "affinity": None, "batch": 1, "axes": {}}
+CONDITIONS = {
+    "engine": "onnxruntime",
+    "threads": 1,
+    "spinning": False,
+    "affinity": None,
+    "device": "cpu",
+    "batch": 1,
+    "axes": {},
+}
 
 
 @pytest.fixture
