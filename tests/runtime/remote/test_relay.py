@@ -19,7 +19,15 @@ from deploy_prune.runtime.worker.bootstrap import BOOTSTRAP
 from deploy_prune.runtime.worker.refusal import RefusedError
 
 PYTHON_38 = next(iter(sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python"))), None)
-CONDITIONS = {"engine": "onnxruntime", "threads": 1, "spinning": False, "affinity": None, "batch": 1, "axes": {}}
+CONDITIONS = {
+    "engine": "onnxruntime",
+    "threads": 1,
+    "spinning": False,
+    "affinity": None,
+    "device": "cpu",
+    "batch": 1,
+    "axes": {},
+}
 TEXT = b"0123456789" * 1000
 DIGEST = hashlib.sha256(TEXT).hexdigest()
 
