@@ -8,13 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef CUDA_HEADER /* NVIDIA's own, with which the compiler then compares the functions below */
+#include <cuda.h>
+#else
+typedef int CUresult, CUdevice;
+#endif
 #define ADDRESS "0000:41:00.0"
 static int inited, second_card, step = -1;
 
-int cuInit(unsigned flags) { return (int)flags; }
-int cuDeviceGet(int *device, int ordinal) { *device = 7; return ordinal == 0 ? 0 : 101; }
-int cuDeviceGetName(char *name, int size, int device) { snprintf(name, (size_t)size, "Stand-in"); return device != 7; }
-int cuDeviceGetPCIBusId(char *id, int size, int device) { snprintf(id, (size_t)size, ADDRESS); return device != 7; }
+static CUresult tell(char *into, int size, const char *text, CUdevice device) {
+    snprintf(into, (size_t)size, "%s", text);
+    return device == 7 ? 0 : 101; /* CUDA_ERROR_INVALID_DEVICE */
+}
+CUresult cuInit(unsigned flags) { return flags ? 1 : 0; }
+CUresult cuDeviceGet(CUdevice *device, int ordinal) { *device = 7; return ordinal ? 101 : 0; }
+CUresult cuDeviceGetName(char *name, int size, CUdevice device) { return tell(name, size, "Stand-in", device); }
+CUresult cuDeviceGetPCIBusId(char *id, int size, CUdevice device) { return tell(id, size, ADDRESS, device); }
 
 /* The value of a column in the present reading. */
 static int read_column(int column, long long *value) {

@@ -70,6 +70,13 @@ def test_reads_what_nvidias_package_reads(build_driver):
     assert run(READ, folder, HOT) == run(READ_BY_NVIDIA, folder, HOT) == reading(1410, 2619, 249_000, 84, 36)
 
 
+def test_the_driver_functions_are_those_of_nvidias_header(build_driver):
+    folders = {path.parent for entry in sys.path for path in Path(entry).glob("nvidia/*/include/cuda.h")}
+    if not folders:
+        pytest.skip("NVIDIA's cuda.h, which a package of PyTorch's brings, is not installed")
+    build_driver("-DCUDA_HEADER", "-Werror", *(f"-I{folder}" for folder in folders))
+
+
 def test_an_old_driver_and_what_a_card_does_not_say(build_driver):
     folder = build_driver("-DOLD_DRIVER")
     assert run(READ, folder, "1980 -1 -1 61 4") == reading(memory_mhz=None, power_mw=None, reasons=4)
