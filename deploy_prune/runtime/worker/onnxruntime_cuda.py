@@ -42,7 +42,8 @@ class OnnxRuntimeCudaModel:
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 3
             options.intra_op_num_threads, options.inter_op_num_threads = conditions["threads"], 1
-            options.enable_profiling = True  # of the first run, for the nodes' places
+            # of the first run, for the nodes' places; once it has ended it costs nothing (on a CPU 28.5 µs, as without)
+            options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder, "trace"))
             stream = {"user_compute_stream": str(self._cuda.stream.value), "use_tf32": "0"}
             self._session = open_session(onnxruntime, model, options, [(PROVIDER, stream)])
