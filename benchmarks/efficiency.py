@@ -49,13 +49,20 @@ def prune_peer(name, setting, ratios, folder):
     return [*points, *({"ratio": r, "fails": f"ended, or not done within {LIMIT_S} s each"} for r in missing)]
 
 
-def prune_setting(name, setting, folder, console):
-    """Points of one setting over the grid, not measured yet."""
-    first = prune_peer(name, setting, RATIOS[:1], folder)
-    if "fails" in first[0]:  # so does every other ratio, and where it does not end, it does not
-        console.print(name, setting, first[0]["fails"], highlight=False)
-        return first
-    return first + prune_peer(name, setting, RATIOS[1:], folder)
+def prune_settings(name, folder, console):
+    """Points of each setting over the grid, not measured yet.
+
+    Where a scope fails at the first ratio without rounding, which comes after the analysis, it is not tried further.
+    """
+    points = {}
+    for scope, round_to in SETTINGS:
+        first = points[scope, None][:1] if round_to else []
+        if not first or "file" in first[0]:
+            first = prune_peer(name, (scope, round_to), RATIOS[:1], folder)
+        rest = prune_peer(name, (scope, round_to), RATIOS[1:], folder) if "file" in first[0] else []
+        points[scope, round_to] = first + rest
+        console.print(name, (scope, round_to), len(points[scope, round_to]), "ratios pruned", highlight=False)
+    return points
 
 
 def measure_setting(name, setting, points, dense, folder, console):
@@ -90,7 +97,7 @@ def judge_model(name, ours, files, console):
     dense = files / name / "dense.onnx"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        pruned = {setting: prune_setting(name, setting, folder, console) for setting in SETTINGS}
+        pruned = prune_settings(name, folder, console)
         grid = {
             str(setting): measure_setting(name, setting, points, dense, folder, console)
             for setting, points in pruned.items()
