@@ -1,7 +1,7 @@
 """From what was measured to what the report shows: seconds become milliseconds here and nowhere else."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deploy_prune.latency.floor import Floor
@@ -82,11 +82,18 @@ def flatten_conditions(conditions: Conditions) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in dataclasses.replace(conditions, build=None).to_dict().items():
         if isinstance(value, dict):
-            flat |= {f"{name}.{inner}": inner_value for inner, inner_value in value.items()}
+            flat |= _flatten(name, value)
         elif isinstance(value, list | tuple):
             flat[name] = ", ".join(map(str, value))
         else:
             flat[name] = value
     if conditions.build is not None:
         flat["build"] = conditions.build.describe()
+    return flat
+
+
+def _flatten(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for inner, value in values.items():
+        flat |= _flatten(f"{name}.{inner}", value) if isinstance(value, dict) else {f"{name}.{inner}": value}
     return flat

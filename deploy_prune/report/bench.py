@@ -72,18 +72,17 @@ class ProfileResult:
 
     def _readings_line(self) -> str:
         """Temperature, power and clock during the measurement, where machine and GPU say them."""
-        machine = {name: self.conditions.get(f"contention.{name}") for name, *_ in _MACHINE_READINGS}
-        said = _show_readings(machine, _MACHINE_READINGS)
-        if on_gpu := _show_readings(self.conditions.get("contention.gpu") or {}, _GPU_READINGS):
+        said = _show_readings(self.conditions, "contention", _MACHINE_READINGS)
+        if on_gpu := _show_readings(self.conditions, "contention.gpu", _GPU_READINGS):
             said.append(f"of the GPU {', '.join(on_gpu)}")
         return f"\nMeanwhile: {', '.join(said)}." if said else ""
 
 
-def _show_readings(readings: Mapping[str, Any], which: Sequence[_Reading]) -> list[str]:
+def _show_readings(conditions: Mapping[str, Any], of: str, which: Sequence[_Reading]) -> list[str]:
     """``61 to 64 °C`` and the like, of those that are known."""
     shown = []
     for name, unit, scale, digits in which:
-        low, high = readings.get(name) or (None, None)
+        low, high = conditions.get(f"{of}.{name}") or (None, None)
         if low is not None and high is not None:
             shown.append(f"{low / scale:.{digits}f} to {high / scale:.{digits}f} {unit}")
     return shown

@@ -80,8 +80,11 @@ class Contention:
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields and verdict, ready for JSON."""
-        return {**dataclasses.asdict(self), "contended": self.contended}
+        """Fields and verdict, ready for JSON; ``gpu`` where there was one."""
+        values = dataclasses.asdict(self)
+        if self.gpu is None:
+            del values["gpu"]
+        return {**values, "contended": self.contended}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Contention:

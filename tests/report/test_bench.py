@@ -68,11 +68,12 @@ def test_one_profile_needs_no_warning_about_ratios(tmp_path):
 
 
 def test_readings_are_shown_below_the_conditions():
-    gpu = {"readings": 4, "clock_hz": [1_410_000_000, 1_980_000_000], "memory_clock_hz": [None, None],
-           "power_w": [210.5, 249.0], "temperature_c": [61, 84], "slowed_by": []}  # fmt: skip
+    seen = {"clock_hz": (1_410_000_000, 1_980_000_000), "memory_clock_hz": (None, None), "power_w": (210.5, 249.0),
+            "temperature_c": (61, 84), "slowed_by": ()}  # fmt: skip
+    gpu = {f"contention.gpu.{name}": value for name, value in seen.items()}
     conditions = {"profile": "one", "engine": "torch", "contention.temperature_c": (40.4, 51.6)}
     cpu = ProfileResult("one", conditions, (entry("a.onnx", 8.0),), None, ())
-    card = ProfileResult("one", {**conditions, "contention.gpu": gpu}, (entry("a.onnx", 8.0),), None, ())
+    card = ProfileResult("one", {**conditions, **gpu}, (entry("a.onnx", 8.0),), None, ())
     assert cpu.conditions_line() == "engine torch\nMeanwhile: 40 to 52 °C."
     on_gpu = "of the GPU 61 to 84 °C, 210.5 to 249.0 W, 1.41 to 1.98 GHz"
     assert card.conditions_line() == f"engine torch\nMeanwhile: 40 to 52 °C, {on_gpu}."

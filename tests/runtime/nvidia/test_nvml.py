@@ -15,6 +15,7 @@ import pytest
 from deploy_prune.hardware import host
 from deploy_prune.hardware.host import host_from_readings
 from deploy_prune.hardware.profile import HardwareProfile
+from deploy_prune.pipeline.summary import flatten_conditions
 from deploy_prune.runtime import gpu
 from deploy_prune.runtime.client import WorkerProcess
 from deploy_prune.runtime.contention import Contention, contention_over
@@ -162,10 +163,12 @@ def profile(build_driver, tmp_path, monkeypatch):
 
 
 def test_a_measurement_keeps_what_the_card_said(make_model, profile):
-    seen = measure(make_model(), profile).conditions.contention
+    timing = measure(make_model(), profile)
+    seen = timing.conditions.contention
     assert seen.gpu.readings >= 1 and seen.gpu.slowed_by == ("its power limit", "heat")
     assert "the GPU was held back by heat" in seen.reasons and seen.contended
     assert Contention.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
+    assert flatten_conditions(timing.conditions)["contention.gpu.temperature_c"] == seen.gpu.temperature_c
     assert contention_over([seen, seen]).gpu.readings == 2 * seen.gpu.readings
 
 
@@ -177,6 +180,7 @@ def test_so_does_a_comparison(make_model, profile):
 def test_a_worker_on_the_cpu_asks_no_card(make_model, brief, monkeypatch, build_driver):
     monkeypatch.setenv("LD_LIBRARY_PATH", str(build_driver()))
     monkeypatch.setenv("STAND_IN_GPU", COOL)
-    assert measure(make_model(), brief).conditions.contention.gpu is None
+    contention = measure(make_model(), brief).conditions.contention
+    assert contention.gpu is None and "gpu" not in contention.to_dict()
     with WorkerProcess() as worker:
         assert worker.request("state", timeout_s=30)["gpu"] == []
