@@ -43,6 +43,7 @@ HOMES = {
         "runtime/worker/onnxruntime_engine.py",
         "export/session.py",
         "export/int8.py",
+        "export/float16.py",
     },
     "torchmetrics": {"tasks/dense_metrics.py"},
     "faster_coco_eval": {"datasets/coco.py"},

@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 import logging
 import math
+import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,39 @@ def copy_metadata(source: Path, target: Path) -> None:
     onnx.save(written, target)
 
 
+def rewrite_onnx(source: Path, target: Path, change: Callable[[Any], Any]) -> Path:
+    """Write what ``change`` makes of a file's ``onnx.ModelProto``, with the file's properties; whole or not at all.
+
+    Raises:
+        ExportError: the file is no ONNX model.
+        MissingDependencyError: onnx is not installed.
+    """
+    onnx, _ = _require_onnx()
+    try:
+        loaded = onnx.load(source)
+    except Exception as error:  # what protobuf raises has no class in common
+        raise ExportError(f"{source} is not an ONNX model: {' '.join(str(error).split())}") from error
+    properties = {entry.key: entry.value for entry in loaded.metadata_props}
+    changed = change(loaded)
+    set_metadata(changed, properties)
+    changed.ir_version = min(changed.ir_version, NEWEST_IR)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    onnx.save(changed, temporary)
+    return temporary.replace(target)
+
+
 def input_names(path: Path) -> tuple[str, ...]:
     """Names of an ONNX file's inputs."""
     onnx, _ = _require_onnx()
     graph = onnx.load(path, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
     return tuple(value.name for value in graph.input if value.name not in weights)
+
+
+def read_operators(path: Path) -> list[str]:
+    """The operators of an ONNX file's nodes, in order."""
+    onnx, _ = _require_onnx()
+    return [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
 
 
 def graph_digest(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import DeployPruneError, ExportError, InputError
 from deploy_prune.export.int8 import has_products, quantise_dynamic, quantise_static
+from deploy_prune.export.kernels import count_kernels
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.report.alternatives import Alternative, Kind
@@ -24,8 +25,6 @@ INT8_IMAGES = 16
 """Training images that activations are calibrated on."""
 MAX_SMALLER = 2
 """The nearest smaller networks that are tried."""
-_MULTIPLYING = ("Conv", "MatMul", "Gemm")
-_INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "Integer", "DynamicQuantizeMatMul")  # ONNX Runtime's names
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,24 +120,13 @@ def int8_versions(dense: Path, inputs: Tensor, evaluate: Callable[[Path], float]
     return found
 
 
-def count_integer(ops: Sequence[str]) -> int:
-    """How many of these operators compute in INT8, as ONNX Runtime names them."""
-    return sum(any(word in op for word in _INTEGER) for op in ops)
-
-
-def count_multiplying(ops: Sequence[str]) -> int:
-    """How many of these operators are convolutions or matrix products, of any type."""
-    return sum(any(word in op for word in _MULTIPLYING) for op in ops)
-
-
 def _measure(candidate: Candidate, dense: Path, profile: HardwareProfile, budget: Budget, file: Path) -> Alternative:
     written = candidate.write(file)
     try:
         compared = compare(dense, written, profile, across_inputs=True)
         note = candidate.note
         if candidate.kind == "int8" and profile.engine == "onnxruntime":
-            ops = [node.op for node in profile_nodes(written, profile).nodes]
-            note = f"{count_integer(ops)} of {count_multiplying(ops)} convolutions and products in INT8; {note}"
+            note = f"{count_kernels(node.op for node in profile_nodes(written, profile).nodes)}; {note}"
         metric = None if candidate.evaluate is None else candidate.evaluate(written)
     except DeployPruneError as error:
         raise InputError(str(error)) from error
