@@ -47,7 +47,10 @@ HOMES = {
     },
     "torchmetrics": {"tasks/dense_metrics.py"},
     "faster_coco_eval": {"datasets/coco.py"},
-    "openvino": {"runtime/worker/openvino_engine.py"},
+    "openvino": {"runtime/worker/openvino_engine.py", "export/openvino.py"},
+    "nncf": {"export/openvino.py"},
+    "ncnn": {"export/ncnn.py"},
+    "pnnx": {"export/ncnn.py"},
     "tensorrt": {"runtime/worker/tensorrt_engine.py"},
     "onnx": {"export/onnx.py", "runtime/node_names.py", "tasks/ultralytics.py"},
     "onnxslim": {"export/onnx.py"},
@@ -60,7 +63,7 @@ HOMES = {
 OPTIONAL = (
     *("ultralytics", "onnx", "onnxruntime", "onnxslim", "sklearn", "skimage", "PIL", "matplotlib"),
     *("torchvision", "timm", "cv2", "openvino", "tensorrt", "lightning_fabric", "tensorboard"),
-    *("torchmetrics", "faster_coco_eval"),
+    *("torchmetrics", "faster_coco_eval", "nncf", "ncnn", "pnnx"),
 )
 
 IMPURE_MODULES = {

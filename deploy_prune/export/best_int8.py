@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from deploy_prune.export.int8 import X86, Calibration, Scheme, float_nodes, quantise_static
-from deploy_prune.export.session import run_file
+from deploy_prune.export.running import run_file
 
 CALIBRATIONS: tuple[Calibration, ...] = ("minmax", "percentile")
 """What is tried. Of YOLOv8n on digits, pruned (docs/precision.md), both lose 0.1 points; entropy 0.0 and 0.4."""
