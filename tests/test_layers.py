@@ -52,7 +52,7 @@ HOMES = {
     "ncnn": {"export/ncnn.py"},
     "pnnx": {"export/ncnn.py"},
     "tensorrt": {"runtime/worker/tensorrt_engine.py"},
-    "onnx": {"export/onnx.py", "runtime/node_names.py", "tasks/ultralytics.py"},
+    "onnx": {"export/onnx.py", "export/nms.py", "runtime/node_names.py", "tasks/ultralytics.py"},
     "onnxslim": {"export/onnx.py"},
     "sklearn": {"datasets/sources.py"},
     "skimage": {"datasets/sources.py", "datasets/polygon.py"},

@@ -27,18 +27,23 @@ def export_onnx(
     *,
     opset: int = 17,
     metadata: Mapping[str, str] | None = None,
+    simplify: bool = True,
+    dynamic: bool = False,
 ) -> Path:
-    """Write ``model`` in eval mode as one ONNX file of the fixed input shape of ``example_inputs`` (n, ...).
+    """Write ``model`` in eval mode as one ONNX file of the input shape of ``example_inputs`` (n, ...).
 
     The TorchScript-based exporter is used because it names nodes after modules (``/layer1/conv1/Conv``), so
     that measured times find their layer. The module's mode is restored. The file appears whole or not at all.
 
     Args:
         model: the module to export.
-        example_inputs: one input; its shape becomes the file's input shape.
+        example_inputs: one input; its shape becomes the file's input shape, but for what ``dynamic`` leaves open.
         path: where the file goes; its folder is made.
         opset: 18 or less, for the kernels of the runtimes in use.
         metadata: written into the file as its properties.
+        simplify: fold constants and drop nodes without effect.
+        dynamic: leave the axes ``batch`` and, of pictures, ``height`` and ``width`` open. A module that computes with
+            its input's size as a number gets the file that computes with this size (``parity`` notices).
 
     Raises:
         ExportError: the module cannot be traced or simplified.
@@ -55,8 +60,9 @@ def export_onnx(
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # deprecation of this exporter; tracer notes on static shapes
                 torch.onnx.export(model, (example_inputs,), str(raw), opset_version=opset, dynamo=False,
-                                  input_names=["input"])  # fmt: skip
-            exported = slim(onnx.load(raw))
+                                  input_names=["input"], dynamic_axes={"input": _open_axes(example_inputs)}
+                                  if dynamic else None)  # fmt: skip
+            exported = slim(onnx.load(raw)) if simplify else onnx.load(raw)
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
             raise ExportError(f"{type(model).__name__} cannot be exported to ONNX opset {opset}: {reason}") from error
@@ -68,6 +74,11 @@ def export_onnx(
         onnx.save(exported, raw)
         raw.replace(path)
     return path
+
+
+def _open_axes(inputs: Tensor) -> dict[int, str]:
+    """The axes of pictures that a dynamic file leaves open; of anything else the first."""
+    return {0: "batch", 2: "height", 3: "width"} if inputs.ndim == 4 else {0: "batch"}
 
 
 def set_metadata(exported: Any, metadata: Mapping[str, str]) -> None:

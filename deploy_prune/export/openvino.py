@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import tempfile
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from torch import Tensor
 
 from deploy_prune.errors import ExportError, MissingDependencyError
 from deploy_prune.export.int8 import float_nodes
+from deploy_prune.export.kernels import Kernels
 
 # The name that the ONNX reader gives to a convolution whose bias it splits off.
 _WITHOUT_BIAS = "/WithoutBiases"
+_MULTIPLYING = ("Convolution", "FullyConnected", "MatMul", "Deconvolution")
 
 
 def write_ir(source: Path, target: Path, *, float16: bool = False) -> Path:
@@ -70,17 +73,36 @@ def open_ir(path: Path) -> Callable[[NDArray[np.float32]], list[NDArray[np.float
         ExportError: OpenVINO cannot read the file.
         MissingDependencyError: openvino is not installed.
     """
-    openvino = _require_openvino()
-    try:
-        compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    except RuntimeError as error:
-        raise ExportError(f"{path} is not a model that OpenVINO can open: {_first_line(error)}") from error
+    compiled = _compile(_require_openvino(), path)
 
     def run(data: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         found = compiled([data])
         return [np.array(found[output]) for output in compiled.outputs]
 
     return run
+
+
+def read_ir_kernels(path: Path) -> Kernels:
+    """The convolutions and products of an IR file as OpenVINO executes them here, by the precision that it names.
+
+    Raises:
+        ExportError, MissingDependencyError: see ``open_ir``.
+    """
+    compiled = _compile(_require_openvino(), path)
+    ran: collections.Counter[str] = collections.Counter()
+    for op in compiled.get_runtime_model().get_ops():
+        about = op.get_rt_info()
+        if about["layerType"].astype(str) in _MULTIPLYING:
+            ran[about["runtimePrecision"].astype(str)] += 1
+    integer = {f"{precision} layers": count for precision, count in ran.items() if precision in ("u8", "i8")}
+    return Kernels(integer, ran.total())
+
+
+def _compile(openvino: Any, path: Path) -> Any:
+    try:
+        return openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        raise ExportError(f"{path} is not a model that OpenVINO can open: {_first_line(error)}") from error
 
 
 def _convert(openvino: Any, source: Path) -> Any:

@@ -60,7 +60,11 @@ class Recipe(Section):
     @property
     def stages_left_out(self) -> frozenset[str]:
         """The stages that this recipe does not ask for."""
-        asked = {"sparse": self.sparse.epochs > 0, "prepare": self.schedule.steps > 1}
+        asked = {
+            "sparse": self.sparse.epochs > 0,
+            "prepare": self.schedule.steps > 1,
+            "formats": self.export.asks_more,
+        }
         return frozenset(stage for stage, wanted in asked.items() if not wanted)
 
     @property

@@ -14,7 +14,7 @@ from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.pipeline.recipe import Recipe
 from deploy_prune.runtime.hosts import find_host
 
-if TYPE_CHECKING:  # both import torch, which mistakes in a recipe need not wait for
+if TYPE_CHECKING:  # they import torch, which mistakes in a recipe need not wait for
     from deploy_prune.importance import Importance
     from deploy_prune.importance.calibration import Calibration
     from deploy_prune.tasks.task import Task
@@ -64,6 +64,10 @@ class RunSettings:
         for one in (profile, *others):
             require_searchable(one, find_host(one))
         settings.facts()
+        if recipe.export.asks_more:
+            from deploy_prune.pipeline.export_request import ExportRequest
+
+            require_packages(ExportRequest.of(recipe.export).packages)
         return settings
 
     def task(self, written_data: Path) -> "Task":
