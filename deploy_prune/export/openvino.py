@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Callable
@@ -14,11 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deploy_prune.errors import ExportError, MissingDependencyError
-from deploy_prune.export.int8 import float_nodes
+from deploy_prune.export.int8 import last_products
 from deploy_prune.export.kernels import Kernels
+from deploy_prune.export.onnx import load_shaped
 
-# The name that the ONNX reader gives to a convolution whose bias it splits off.
+# The ONNX reader names a convolution after its node and a Gemm after its output; of either it splits the bias off.
 _WITHOUT_BIAS = "/WithoutBiases"
+_PRODUCTS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 _MULTIPLYING = ("Convolution", "FullyConnected", "MatMul", "Deconvolution")
 
 
@@ -53,17 +57,26 @@ def write_int8_ir(source: Path, target: Path, inputs: Tensor) -> Path:
         ) from error
     logging.getLogger("nncf").setLevel(logging.ERROR)  # a line for each node that it leaves alone
     model = _convert(openvino, source)
-    kept = set(float_nodes(source))
-    names = {op.get_friendly_name() for op in model.get_ops()}
-    first = [name for name in names if name in kept or name.removesuffix(_WITHOUT_BIAS) in kept]
-    last = [result.input_value(0).get_node().get_friendly_name() for result in model.get_results()]
-    head = nncf.IgnoredScope(subgraphs=[nncf.Subgraph(inputs=sorted(first), outputs=sorted(set(last)))])
+    first, last = _heads(model, source)
+    head = nncf.IgnoredScope(subgraphs=[nncf.Subgraph(inputs=first, outputs=last)] if first else [])
     data = nncf.Dataset([one.numpy() for one in inputs.split(1)])
     try:
-        quantised = nncf.quantize(model, data, subset_size=len(inputs), ignored_scope=head)
+        with contextlib.redirect_stdout(io.StringIO()):  # progress bars
+            quantised = nncf.quantize(model, data, subset_size=len(inputs), ignored_scope=head)
     except Exception as error:  # nncf's errors have no class in common
         raise ExportError(f"NNCF cannot quantise {source.name}: {_first_line(error)}") from error
     return _save(openvino, quantised, target, float16=False)
+
+
+def _heads(model: Any, source: Path) -> tuple[list[str], list[str]]:
+    """Names that OpenVINO gives to the last products of a file and to what makes its outputs, both sorted."""
+    nodes, shapes, _ = load_shaped(source)
+    products = set(last_products(nodes, shapes))
+    kept = {name for node in nodes if node.name in products for name in (node.name, *node.output)}
+    names = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() in _PRODUCTS]
+    first = {name for name in names if name.removesuffix(_WITHOUT_BIAS) in kept}
+    last = {result.input_value(0).get_node().get_friendly_name() for result in model.get_results()}
+    return sorted(first), sorted(last)
 
 
 def open_ir(path: Path) -> Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]:

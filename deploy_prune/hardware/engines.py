@@ -44,7 +44,7 @@ ENGINES = {
         install="pip install 'deploy_prune[onnx]'",
         files=(".onnx",),
         devices=("cpu",),
-        precisions=("fp32",),
+        precisions=("fp32", "fp16", "int8"),
         spins=True,
     ),
     "openvino": EngineFacts(
@@ -52,7 +52,7 @@ ENGINES = {
         install="pip install 'deploy_prune[openvino]'",
         files=(".onnx", ".xml"),
         devices=("cpu",),
-        precisions=("fp32", "bf16", "fp16"),
+        precisions=("fp32", "bf16", "fp16", "int8"),
     ),
     "torch": EngineFacts(
         package="torch",

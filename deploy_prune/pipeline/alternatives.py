@@ -14,6 +14,7 @@ from deploy_prune.export.int8 import has_products, quantise_dynamic, quantise_st
 from deploy_prune.export.kernels import count_kernels
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.pipeline.latency_budget import Budget
+from deploy_prune.pipeline.precise_export import VARIANT_INPUTS, precise_export
 from deploy_prune.report.alternatives import Alternative, Kind
 from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.measure import compare, profile_nodes
@@ -87,7 +88,7 @@ def as_alternative(
     return Alternative(name, kind, 1e3 * latency_s, compared.speedup, compared.low, compared.high, met, metric, note)
 
 
-def lower_resolutions(task: Task, model: nn.Module) -> list[Candidate]:
+def lower_resolutions(task: Task, model: nn.Module, profile: HardwareProfile) -> list[Candidate]:
     """The dense model with the weights that it has, at lower input sizes."""
     smaller = [one for share in SHARES if (one := task.at_share(share)) is not None]
     by_side = {one.example_inputs().shape[-1]: one for one in smaller}
@@ -95,7 +96,7 @@ def lower_resolutions(task: Task, model: nn.Module) -> list[Candidate]:
         Candidate(
             f"dense at {side} pixels",
             "resolution",
-            _writer(one, model),
+            _writer(one, model, profile),
             lambda file, one=one: one.evaluate(file).value,  # type: ignore[misc]
             "the dense weights as they are, not trained at this size",
         )
@@ -103,11 +104,11 @@ def lower_resolutions(task: Task, model: nn.Module) -> list[Candidate]:
     ]
 
 
-def smaller_networks(task: Task) -> list[Candidate]:
+def smaller_networks(task: Task, profile: HardwareProfile) -> list[Candidate]:
     """Smaller networks of the same family, as their library makes them."""
     note = "untrained here: its latency only"
     nearest = list(task.smaller().items())[:MAX_SMALLER]
-    return [Candidate(name, "smaller", _writer(task, build()), None, note) for name, build in nearest]
+    return [Candidate(name, "smaller", _writer(task, build(), profile), None, note) for name, build in nearest]
 
 
 def int8_versions(dense: Path, inputs: Tensor, evaluate: Callable[[Path], float] | None) -> list[Candidate]:
@@ -135,5 +136,6 @@ def _measure(candidate: Candidate, dense: Path, profile: HardwareProfile, budget
     return as_alternative(candidate.name, candidate.kind, compared, budget, metric, note)
 
 
-def _writer(task: Task, model: nn.Module) -> Callable[[Path], Path]:
-    return lambda path: task.export_onnx(model, path)
+def _writer(task: Task, model: nn.Module, profile: HardwareProfile) -> Callable[[Path], Path]:
+    export = precise_export(task.export_onnx, profile, lambda: task.calibration_inputs(VARIANT_INPUTS))
+    return lambda path: export(model, path)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,15 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from deploy_prune.export.formats import FORMATS, Format, Source, files_of
-from deploy_prune.export.int8 import ARM, TENSORRT, X86, X86_WITHOUT_VNNI, Scheme
 from deploy_prune.export.kernels import read_kernels
 from deploy_prune.export.nms import append_nms
 from deploy_prune.export.openvino import read_ir_kernels
 from deploy_prune.export.parity import TOLERANCE, check_parity
 from deploy_prune.hardware.availability import find_obstacles
-from deploy_prune.hardware.machine import Machine
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.pipeline.device import write_json
 from deploy_prune.pipeline.export_request import ExportRequest
+from deploy_prune.pipeline.precise_export import find_scheme
 from deploy_prune.pipeline.settings import require_packages
 from deploy_prune.report.exports import ExportedFile, as_row, exports_markdown
 from deploy_prune.runtime.hosts import find_host
@@ -66,7 +65,7 @@ class ExportSubject:
         onnx = fixed
         if request.dynamic and "onnx" in request.formats:
             onnx = self.export(self.model, folder / "open.onnx", simplify=request.simplify, dynamic=True)
-        scheme = find_scheme(self.profile, find_host(self.profile).machine)
+        scheme = find_scheme(self.profile)
         return Source(
             self.model, self.inputs[:1], fixed, onnx, self.calibration, self.judge, scheme, self.classifies
         )  # fmt: skip
@@ -85,27 +84,18 @@ def export_files(
     require_packages(request.packages)
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as scratch:
         source = subject.source(request, Path(scratch))
-        key = _key(source, request, subject)
-        found = _read_finished(folder, key)
+        keys = {"key": _key(source, request, subject), "calibration": _calibration_key(source)}
+        found = _read_finished(folder, keys)
         for name, precision in request.pairs:
             if (name, precision) in found:
                 continue
             bar = progress.add_task(f"export {name} {precision}", total=None) if progress else None
             dense = found.get((name, "fp32"))
             found[name, precision] = _export_one(subject, request, source, folder, (name, precision), dense)
-            _write_tables(subject, key, tuple(found.values()), folder)
+            _write_tables(subject, keys, tuple(found.values()), folder)
             if progress and bar is not None:
                 progress.remove_task(bar)
     return tuple(found[pair] for pair in request.pairs)
-
-
-def find_scheme(profile: HardwareProfile, machine: Machine) -> Scheme:
-    """The integers for which a profile's engine has kernels on its machine."""
-    if profile.engine == "tensorrt":
-        return TENSORRT
-    if machine.architecture not in ("x86_64", "AMD64"):
-        return ARM
-    return X86 if any("vnni" in name for name in machine.flags) else X86_WITHOUT_VNNI
 
 
 def _export_one(
@@ -179,23 +169,30 @@ def _profile_for(made: Format, subject: ExportSubject) -> tuple[HardwareProfile 
 
 
 def _key(source: Source, request: ExportRequest, subject: ExportSubject) -> str:
-    """sha256 of what the files depend on; which formats and precisions are wanted does not count."""
+    """sha256 of what all files depend on; which formats and precisions are wanted does not count."""
     how = dataclasses.replace(request, formats=(), precisions=())
     digest = hashlib.sha256(repr((how, subject.name, subject.profile.model_dump_json())).encode())
     digest.update(source.fixed.read_bytes())
-    if source.calibration is not None:
-        digest.update(np.ascontiguousarray(source.calibration.numpy()).tobytes())
     return digest.hexdigest()
 
 
-def _read_finished(folder: Path, key: str) -> dict[tuple[str, str], ExportedFile]:
+def _calibration_key(source: Source) -> str | None:
+    """sha256 of what INT8 files depend on besides."""
+    if source.calibration is None:
+        return None
+    return hashlib.sha256(np.ascontiguousarray(source.calibration.numpy()).tobytes()).hexdigest()
+
+
+def _read_finished(folder: Path, keys: Mapping[str, str | None]) -> dict[tuple[str, str], ExportedFile]:
     """What an earlier call has finished, and whose files are still as they were."""
     try:
         content = json.loads((folder / EXPORTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     found = {}
-    for row in content["files"] if content.get("key") == key else ():
+    for row in content["files"] if content.get("key") == keys["key"] else ():
+        if row["precision"] == "int8" and content["calibration"] != keys["calibration"]:
+            continue
         one = ExportedFile(**{name: value for name, value in row.items() if name != "remarks"})
         paths = {folder / name: digest for name, digest in one.sha256.items()}
         if all(p.is_file() and hashlib.sha256(p.read_bytes()).hexdigest() == d for p, d in paths.items()):
@@ -203,8 +200,10 @@ def _read_finished(folder: Path, key: str) -> dict[tuple[str, str], ExportedFile
     return found
 
 
-def _write_tables(subject: ExportSubject, key: str, files: tuple[ExportedFile, ...], folder: Path) -> None:
-    write_json(folder / EXPORTS, {"key": key, "files": [as_row(one, files) for one in files]})
+def _write_tables(
+    subject: ExportSubject, keys: Mapping[str, str | None], files: tuple[ExportedFile, ...], folder: Path
+) -> None:
+    write_json(folder / EXPORTS, {**keys, "files": [as_row(one, files) for one in files]})
     page = folder / ".exports.md.new"
     page.write_text(f"# {subject.name}\n\n{exports_markdown(files, subject.metric_name)}\n", encoding="utf-8")
     page.replace(folder / "exports.md")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_prune.errors import InputError, MissingDependencyError
-from deploy_prune.hardware.availability import require_searchable
+from deploy_prune.hardware.availability import require_one_precision, require_searchable
 from deploy_prune.hardware.machine import Machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.pipeline.recipe import Recipe
@@ -64,6 +64,7 @@ class RunSettings:
         for one in (profile, *others):
             require_searchable(one, find_host(one))
         settings.facts()
+        require_one_precision(profile, others)
         if recipe.export.asks_more:
             from deploy_prune.pipeline.export_request import ExportRequest
 
