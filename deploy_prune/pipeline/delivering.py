@@ -100,7 +100,7 @@ def _of_task(
         inputs=task.calibration_inputs(parity_images),
         export=task.export_onnx,
         profile=profile,
-        calibration=task.calibration_inputs(images) if images else None,
+        calibration=task.calibration_inputs(min(images, task.training_images())) if images else None,
         judge=lambda file: task.evaluate(file).value,
         metric_name=task.metric_name,
         classifies=task.name == "classify",

@@ -159,8 +159,9 @@ def write_export(settings: RunSettings, context: StageContext) -> str:
 
 def make_precise(task: Task, onnx: Path, settings: RunSettings) -> Path:
     """Bring a file in float32 to the precision that the profile asks for, in place."""
-    profile, n = settings.profile, settings.recipe.export.int8_images
+    profile = settings.profile
     if profile.file_precision == "int8":
+        n = min(settings.recipe.export.int8_images, task.training_images())
         quantise_best(
             onnx, onnx, task.calibration_inputs(n), lambda file: task.evaluate(file).value, scheme=find_scheme(profile)
         )

@@ -113,6 +113,12 @@ class Recipe(Section):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _boxes_for_suppression(self) -> "Recipe":
+        if self.export.nms and (self.library, self.task) != ("ultralytics", "detect"):
+            raise ValueError("export.nms: only files of YOLO detectors can choose among their boxes; leave it out")
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _data_for_gradients(self) -> "Recipe":
         if self.importance not in ("l1", "l2") and not self.search.calibration_images:
             raise ValueError(f"importance {self.importance} needs gradients: set search.calibration_images above 0")

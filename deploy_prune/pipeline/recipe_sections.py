@@ -164,7 +164,7 @@ class ExportRecipe(Section):
     format: tuple[str, ...] = pydantic.Field(default=("onnx",), strict=False)  # a list, or words with commas
     half: bool = False
     int8: bool = False
-    int8_images: int = pydantic.Field(default=16, ge=1)  # training images by which ranges are found
+    int8_images: int = pydantic.Field(default=16, ge=1)  # training images by which ranges are found, at most
     dynamic: bool = False
     nms: bool = False
     simplify: bool = True

@@ -48,7 +48,7 @@ _STAGES = {
     "finetune": (write_finetuned, ("finetune",), ("data", "train", "recover")),
     "export": (write_export, ("device", "export"), ("data", "search", "finetune")),
     "benchmark": (write_benchmark, ("device", "others"), ("data", "train", "baseline", "finetune", "export")),
-    "formats": (write_formats, ("device", "export"), ("data", "finetune", "export")),
+    "formats": (write_formats, ("device", "formats"), ("data", "finetune", "export")),
     "alternatives": (
         write_alternatives,
         ("model", "device", "budget", "alternatives"),

@@ -111,7 +111,7 @@ class RunSettings:
                 recipe.seed,
             ],
             "train": recipe.train.model_dump(),
-            "device": device_facts(self.profile, self.machine),
+            "device": device_facts(self.profile, self.machine) + self._ranges(),
             "others": [[one.model_dump(mode="json"), _installed_versions(one.engine)] for one in self.others],
             "budget": recipe.budget.model_dump(),
             "search": [recipe.importance, recipe.search.model_dump()],
@@ -119,9 +119,14 @@ class RunSettings:
             "schedule": recipe.schedule.model_dump(),
             "recover": recipe.recovery_images,
             "finetune": recipe.finetune.model_dump(),
-            "export": [recipe.name, recipe.export.model_dump()],
+            "export": [recipe.name, recipe.export.model_dump(include={"parity_images"})],
+            "formats": recipe.export.model_dump(),
             "alternatives": recipe.alternatives,
         }
+
+    def _ranges(self) -> list[object]:
+        """What an INT8 profile's files depend on besides."""
+        return [self.recipe.export.int8_images] if self.profile.file_precision == "int8" else []
 
 
 def device_facts(profile: HardwareProfile, machine: Machine) -> list[object]:
