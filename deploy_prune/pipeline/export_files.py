@@ -153,6 +153,8 @@ def _time(made: Format, path: Path, float_one: Path | None, subject: ExportSubje
 def _profile_for(made: Format, subject: ExportSubject) -> tuple[HardwareProfile | None, str]:
     """The profile under which a format is timed, or why it is not."""
     own = subject.profile
+    if own.host is not None and made.suffix == ".xml":
+        return None, f"not timed: IR files are not sent to {own.host}"
     height_width = subject.inputs.shape[2:]  # for axes that are left open; OpenVINO knows them by position alone
     sizes = dict(zip(("height", "width", "axis 2", "axis 3"), (*height_width, *height_width), strict=False))
     if made.suffix in own.engine_facts.files:

@@ -17,7 +17,7 @@ from deploy_prune.hardware.availability import require_power, require_runnable, 
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.build import Build
 from deploy_prune.runtime.contention import UNOBSERVED, Contention
-from deploy_prune.runtime.file_precision import read_precision
+from deploy_prune.runtime.file_precision import require_precision
 from deploy_prune.runtime.hosts import find_host, read_host
 from deploy_prune.runtime.plain_names import PlainModel, make_plain
 from deploy_prune.runtime.remote import bring_model, explain_board, start_worker
@@ -265,29 +265,10 @@ def require_model(model: Path, profile: HardwareProfile) -> None:
         raise InputError(f"{problem}; give the path of an exported {wanted} file")
     if model.suffix not in profile.engine_facts.files:
         raise InputError(f"{model} is no {wanted} file, which is what {profile.engine} reads; export it as one")
-
-
-def require_precision(model: Path, profile: HardwareProfile) -> str | None:
-    """The precision that a file is written in (``read_precision``), refused where the profile asks for another.
-
-    A profile that asks for FP32 takes all: it may be the question what another file is worth.
-
-    Raises:
-        InputError: says both.
-    """
-    wanted = profile.file_precision
-    if profile.engine not in ("onnxruntime", "openvino"):  # TensorRT's files are looked at where they are prepared
-        return None
-    try:
-        found = read_precision(model)
-    except MissingDependencyError:
-        return None
-    if wanted != "fp32" and found not in (wanted, None):
+    if profile.host is not None and model.suffix == ".xml":
         raise InputError(
-            f"{model} does not fit the profile {profile.name!r}: it is written in {found}, and the profile's precision "
-            f"is {wanted}; write it in {wanted}: deploy-prune export MODEL --precision {wanted}"
+            f"{model} has its weights in a second file, which is not sent to {profile.host}; take the .onnx"
         )
-    return found
 
 
 def is_warm(samples_s: tuple[float, ...]) -> bool:

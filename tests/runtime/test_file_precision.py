@@ -10,6 +10,7 @@ from deploy_prune.errors import InputError
 from deploy_prune.export.float16 import convert_float16
 from deploy_prune.export.int8 import quantise_static
 from deploy_prune.export.openvino import write_int8_ir, write_ir
+from deploy_prune.export.work import read_work
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.file_precision import read_precision
 from deploy_prune.runtime.measure import compare, profile_nodes
@@ -65,6 +66,8 @@ def test_quantised_nodes_have_the_names_of_the_file(files, brief):
     assert {"/conv1/Conv", "/conv2/Conv"} <= nodes.keys()
     assert nodes["/conv2/Conv"].op == "QLinearConv" and nodes["/conv2/Conv"].output_numel == 64 * 16 * 16
     assert nodes["/conv1/Conv"].input_numel == 3 * 16 * 16
+    assert nodes["/conv2/Conv"].operator.weight_shape == (64, 64, 3, 3)
+    assert read_work(files["int8"])["/conv2/Conv"] == read_work(files["fp32"])["/conv2/Conv"]
 
 
 def test_openvino_says_that_it_computes_in_int8(files, brief, tmp_path):
