@@ -18,6 +18,7 @@ from deploy_prune.export.openvino import write_int8_ir, write_ir
 from deploy_prune.export.pt2 import write_pt2
 
 PRECISIONS = ("fp32", "fp16", "int8")
+NO_RANGES = "INT8 needs real inputs to find its ranges: give --data, or leave int8 out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Source:
     def calibrated(self) -> Tensor:
         """The calibration data."""
         if self.calibration is None:
-            raise InputError("INT8 needs real inputs to find its ranges: give --data, or leave int8 out")
+            raise InputError(NO_RANGES)
         return self.calibration
 
 

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from deploy_prune.datasets.calibration import read_calibration
 from deploy_prune.errors import InputError
+from deploy_prune.export.formats import NO_RANGES
 from deploy_prune.hardware.profile import DEFAULT_PROFILE, HardwareProfile, load_profile
 from deploy_prune.pipeline.export_files import ExportSubject, export_files
 from deploy_prune.pipeline.export_request import ExportRequest
@@ -128,6 +129,8 @@ def _of_model(
         raise InputError(
             f"{source} takes a {type(named.inputs).__name__}; only models of one tensor can be exported yet"
         )
+    if images and data is None:
+        raise InputError(NO_RANGES)
     real = None if data is None else torch.from_numpy(read_calibration(data, named.inputs.shape[1:]))
     return ExportSubject(
         name=name,

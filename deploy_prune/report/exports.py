@@ -62,7 +62,7 @@ def remarks(one: ExportedFile, files: Sequence[ExportedFile]) -> list[str]:
         return found
     lost = float_one.metric - one.metric
     if one.precision == "int8":
-        cost = f"costs {100 * lost:.1f} points" if lost > 0 else f"gains {-100 * lost:.1f} points"
+        cost = f"costs {100 * lost:.1f} points" if lost >= 0 else f"gains {-100 * lost:.1f} points"
         enough = one.metric >= MIN_SHARE * float_one.metric
         found.append(cost if enough else f"{cost}: TOO MUCH, less than {MIN_SHARE:.0%} of FP32's metric is left")
     elif abs(lost) > AGREEMENT:
