@@ -9,7 +9,6 @@ from pipeline.small_recipe import PROFILE, RECIPE, run
 from deploy_prune.report.result import read_result
 from deploy_prune.runtime.file_precision import read_precision
 
-
 pytestmark = pytest.mark.slow
 
 
