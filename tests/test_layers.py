@@ -43,12 +43,16 @@ HOMES = {
         "runtime/worker/onnxruntime_engine.py",
         "export/session.py",
         "export/int8.py",
+        "export/float16.py",
     },
     "torchmetrics": {"tasks/dense_metrics.py"},
     "faster_coco_eval": {"datasets/coco.py"},
-    "openvino": {"runtime/worker/openvino_engine.py"},
+    "openvino": {"runtime/worker/openvino_engine.py", "export/openvino.py"},
+    "nncf": {"export/openvino.py"},
+    "ncnn": {"export/ncnn.py"},
+    "pnnx": {"export/ncnn.py"},
     "tensorrt": {"runtime/worker/tensorrt_engine.py"},
-    "onnx": {"export/onnx.py", "runtime/node_names.py", "tasks/ultralytics.py"},
+    "onnx": {"export/onnx.py", "export/nms.py", "runtime/node_names.py", "tasks/ultralytics.py"},
     "onnxslim": {"export/onnx.py"},
     "sklearn": {"datasets/sources.py"},
     "skimage": {"datasets/sources.py", "datasets/polygon.py"},
@@ -59,7 +63,7 @@ HOMES = {
 OPTIONAL = (
     *("ultralytics", "onnx", "onnxruntime", "onnxslim", "sklearn", "skimage", "PIL", "matplotlib"),
     *("torchvision", "timm", "cv2", "openvino", "tensorrt", "lightning_fabric", "tensorboard"),
-    *("torchmetrics", "faster_coco_eval"),
+    *("torchmetrics", "faster_coco_eval", "nncf", "ncnn", "pnnx"),
 )
 
 IMPURE_MODULES = {

@@ -10,6 +10,7 @@ import deploy_prune
 from deploy_prune.cli.bench import bench
 from deploy_prune.cli.data import data_app
 from deploy_prune.cli.device import device_app
+from deploy_prune.cli.export import export
 from deploy_prune.cli.inspect import inspect
 from deploy_prune.cli.profiles import profiles_app
 from deploy_prune.cli.prune import prune
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, prune, bench, inspect):
+for command in (run, prune, export, bench, inspect):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(device_app, name="device")

@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 import logging
 import math
+import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,23 @@ def export_onnx(
     *,
     opset: int = 17,
     metadata: Mapping[str, str] | None = None,
+    simplify: bool = True,
+    dynamic: bool = False,
 ) -> Path:
-    """Write ``model`` in eval mode as one ONNX file of the fixed input shape of ``example_inputs`` (n, ...).
+    """Write ``model`` in eval mode as one ONNX file of the input shape of ``example_inputs`` (n, ...).
 
     The TorchScript-based exporter is used because it names nodes after modules (``/layer1/conv1/Conv``), so
     that measured times find their layer. The module's mode is restored. The file appears whole or not at all.
 
     Args:
         model: the module to export.
-        example_inputs: one input; its shape becomes the file's input shape.
+        example_inputs: one input; its shape becomes the file's input shape, but for what ``dynamic`` leaves open.
         path: where the file goes; its folder is made.
         opset: 18 or less, for the kernels of the runtimes in use.
         metadata: written into the file as its properties.
+        simplify: fold constants and drop nodes without effect.
+        dynamic: leave the axes ``batch`` and, of pictures, ``height`` and ``width`` open. A module that computes with
+            its input's size as a number gets the file that computes with this size (``parity`` notices).
 
     Raises:
         ExportError: the module cannot be traced or simplified.
@@ -54,8 +60,9 @@ def export_onnx(
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # deprecation of this exporter; tracer notes on static shapes
                 torch.onnx.export(model, (example_inputs,), str(raw), opset_version=opset, dynamo=False,
-                                  input_names=["input"])  # fmt: skip
-            exported = slim(onnx.load(raw))
+                                  input_names=["input"], dynamic_axes={"input": _open_axes(example_inputs)}
+                                  if dynamic else None)  # fmt: skip
+            exported = slim(onnx.load(raw)) if simplify else onnx.load(raw)
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
             raise ExportError(f"{type(model).__name__} cannot be exported to ONNX opset {opset}: {reason}") from error
@@ -67,6 +74,11 @@ def export_onnx(
         onnx.save(exported, raw)
         raw.replace(path)
     return path
+
+
+def _open_axes(inputs: Tensor) -> dict[int, str]:
+    """The axes of pictures that a dynamic file leaves open; of anything else the first."""
+    return {0: "batch", 2: "height", 3: "width"} if inputs.ndim == 4 else {0: "batch"}
 
 
 def set_metadata(exported: Any, metadata: Mapping[str, str]) -> None:
@@ -85,12 +97,39 @@ def copy_metadata(source: Path, target: Path) -> None:
     onnx.save(written, target)
 
 
+def rewrite_onnx(source: Path, target: Path, change: Callable[[Any], Any]) -> Path:
+    """Write what ``change`` makes of a file's ``onnx.ModelProto``, with the file's properties; whole or not at all.
+
+    Raises:
+        ExportError: the file is no ONNX model.
+        MissingDependencyError: onnx is not installed.
+    """
+    onnx, _ = _require_onnx()
+    try:
+        loaded = onnx.load(source)
+    except Exception as error:  # what protobuf raises has no class in common
+        raise ExportError(f"{source} is not an ONNX model: {' '.join(str(error).split())}") from error
+    properties = {entry.key: entry.value for entry in loaded.metadata_props}
+    changed = change(loaded)
+    set_metadata(changed, properties)
+    changed.ir_version = min(changed.ir_version, NEWEST_IR)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    onnx.save(changed, temporary)
+    return temporary.replace(target)
+
+
 def input_names(path: Path) -> tuple[str, ...]:
     """Names of an ONNX file's inputs."""
     onnx, _ = _require_onnx()
     graph = onnx.load(path, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
     return tuple(value.name for value in graph.input if value.name not in weights)
+
+
+def read_operators(path: Path) -> list[str]:
+    """The operators of an ONNX file's nodes, in order."""
+    onnx, _ = _require_onnx()
+    return [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
 
 
 def graph_digest(path: Path) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import ExportError
-from deploy_prune.export.session import run_file
+from deploy_prune.export.running import run_file
 
 # Float32 sums in another order differ by about 1e-6 of the output's size on the networks tried (ResNet,
 # MobileNet, YOLOv8); a wrong layer differs by 1e-2 and more.

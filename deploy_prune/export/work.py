@@ -39,6 +39,7 @@ def read_work(path: Path) -> dict[str, NodeWork]:
         MissingDependencyError: onnx is not installed.
     """
     nodes, shapes, constants = load_shaped(path)
+    constants |= {n.output[0] for n in nodes if n.op_type == "DequantizeLinear" and n.input[0] in constants}
     work = {}
     for node in nodes:
         if node.op_type in _COUNTS and all(name in shapes for name in (*node.input[:2], node.output[0])):

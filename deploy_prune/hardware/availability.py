@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy_prune.errors import InputError, MissingDependencyError
@@ -79,6 +80,20 @@ def require_searchable(profile: HardwareProfile, host: Host | None = None) -> No
             "models under it by `deploy-prune bench`, and for a budget choose a profile with another engine"
         )
     require_runnable(profile, host)
+
+
+def require_one_precision(profile: HardwareProfile, others: Sequence[HardwareProfile]) -> None:
+    """Refuse further budgets for files of another precision: what is pruned is delivered as one file.
+
+    Raises:
+        InputError: names the profile and both precisions.
+    """
+    for other in others:
+        if other.file_precision != profile.file_precision:
+            raise InputError(
+                f"the profile {other.name!r} takes files in {other.file_precision} and {profile.name!r} in "
+                f"{profile.file_precision}; one search is over files of one precision: make two runs"
+            )
 
 
 def _machine_obstacles(profile: HardwareProfile, machine: Machine) -> list[str]:

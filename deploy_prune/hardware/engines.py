@@ -46,7 +46,7 @@ ENGINES = {
         install="pip install 'deploy_prune[onnx]'",
         files=(".onnx",),
         devices=("cpu", "cuda"),
-        precisions=("fp32",),
+        precisions=("fp32", "fp16", "int8"),
         spins=True,
         layers_on=("cpu",),
         install_on={"cuda": "pip install 'deploy_prune[onnx-cuda]', without onnxruntime beside it"},
@@ -56,7 +56,7 @@ ENGINES = {
         install="pip install 'deploy_prune[openvino]'",
         files=(".onnx", ".xml"),
         devices=("cpu",),
-        precisions=("fp32", "bf16", "fp16"),
+        precisions=("fp32", "bf16", "fp16", "int8"),
     ),
     "torch": EngineFacts(
         package="torch",

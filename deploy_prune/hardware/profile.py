@@ -120,6 +120,18 @@ class HardwareProfile(_Strict):
         """``openvino`` or ``torch (compile)``."""
         return f"{self.engine} ({self.mode})" if self.mode else self.engine
 
+    @property
+    def file_precision(self) -> str:
+        """What the files that a search measures are written in: where the engine chooses by itself, float32.
+
+        ONNX Runtime computes in what the file says, as TensorRT does with strong typing. OpenVINO computes float
+        files in the precision that it is set to, and quantised ones in INT8.
+        """
+        if self.precision == "int8":
+            return "int8"
+        follows_file = self.engine == "onnxruntime" or (self.engine, self.tensorrt.typing) == ("tensorrt", "strong")
+        return self.precision if follows_file else "fp32"
+
     @field_validator("mode", "device", "precision", "spinning")
     @classmethod
     def _fit_engine(cls, value: str | bool | None, info: ValidationInfo) -> str | bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import DeployPruneError, ExportError, InputError
 from deploy_prune.export.int8 import has_products, quantise_dynamic, quantise_static
+from deploy_prune.export.kernels import count_kernels
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.pipeline.latency_budget import Budget
+from deploy_prune.pipeline.precise_export import VARIANT_INPUTS, precise_export
 from deploy_prune.report.alternatives import Alternative, Kind
 from deploy_prune.runtime.comparison import Comparison
 from deploy_prune.runtime.measure import compare, profile_nodes
@@ -24,8 +26,6 @@ INT8_IMAGES = 16
 """Training images that activations are calibrated on."""
 MAX_SMALLER = 2
 """The nearest smaller networks that are tried."""
-_MULTIPLYING = ("Conv", "MatMul", "Gemm")
-_INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "Integer", "DynamicQuantizeMatMul")  # ONNX Runtime's names
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def as_alternative(
     return Alternative(name, kind, 1e3 * latency_s, compared.speedup, compared.low, compared.high, met, metric, note)
 
 
-def lower_resolutions(task: Task, model: nn.Module) -> list[Candidate]:
+def lower_resolutions(task: Task, model: nn.Module, profile: HardwareProfile) -> list[Candidate]:
     """The dense model with the weights that it has, at lower input sizes."""
     smaller = [one for share in SHARES if (one := task.at_share(share)) is not None]
     by_side = {one.example_inputs().shape[-1]: one for one in smaller}
@@ -96,7 +96,7 @@ def lower_resolutions(task: Task, model: nn.Module) -> list[Candidate]:
         Candidate(
             f"dense at {side} pixels",
             "resolution",
-            _writer(one, model),
+            _writer(one, model, profile),
             lambda file, one=one: one.evaluate(file).value,  # type: ignore[misc]
             "the dense weights as they are, not trained at this size",
         )
@@ -104,11 +104,11 @@ def lower_resolutions(task: Task, model: nn.Module) -> list[Candidate]:
     ]
 
 
-def smaller_networks(task: Task) -> list[Candidate]:
+def smaller_networks(task: Task, profile: HardwareProfile) -> list[Candidate]:
     """Smaller networks of the same family, as their library makes them."""
     note = "untrained here: its latency only"
     nearest = list(task.smaller().items())[:MAX_SMALLER]
-    return [Candidate(name, "smaller", _writer(task, build()), None, note) for name, build in nearest]
+    return [Candidate(name, "smaller", _writer(task, build(), profile), None, note) for name, build in nearest]
 
 
 def int8_versions(dense: Path, inputs: Tensor, evaluate: Callable[[Path], float] | None) -> list[Candidate]:
@@ -121,24 +121,13 @@ def int8_versions(dense: Path, inputs: Tensor, evaluate: Callable[[Path], float]
     return found
 
 
-def count_integer(ops: Sequence[str]) -> int:
-    """How many of these operators compute in INT8, as ONNX Runtime names them."""
-    return sum(any(word in op for word in _INTEGER) for op in ops)
-
-
-def count_multiplying(ops: Sequence[str]) -> int:
-    """How many of these operators are convolutions or matrix products, of any type."""
-    return sum(any(word in op for word in _MULTIPLYING) for op in ops)
-
-
 def _measure(candidate: Candidate, dense: Path, profile: HardwareProfile, budget: Budget, file: Path) -> Alternative:
     written = candidate.write(file)
     try:
         compared = compare(dense, written, profile, across_inputs=True)
         note = candidate.note
         if candidate.kind == "int8" and profile.engine == "onnxruntime":
-            ops = [node.op for node in profile_nodes(written, profile).nodes]
-            note = f"{count_integer(ops)} of {count_multiplying(ops)} convolutions and products in INT8; {note}"
+            note = f"{count_kernels(node.op for node in profile_nodes(written, profile).nodes)}; {note}"
         metric = None if candidate.evaluate is None else candidate.evaluate(written)
     except DeployPruneError as error:
         raise InputError(str(error)) from error
@@ -147,5 +136,6 @@ def _measure(candidate: Candidate, dense: Path, profile: HardwareProfile, budget
     return as_alternative(candidate.name, candidate.kind, compared, budget, metric, note)
 
 
-def _writer(task: Task, model: nn.Module) -> Callable[[Path], Path]:
-    return lambda path: task.export_onnx(model, path)
+def _writer(task: Task, model: nn.Module, profile: HardwareProfile) -> Callable[[Path], Path]:
+    export = precise_export(task.export_onnx, profile, lambda: task.calibration_inputs(VARIANT_INPUTS))
+    return lambda path: export(model, path)

@@ -92,6 +92,7 @@ def _result(
 ) -> ProfileResult:
     reasons = dict.fromkeys(reason for t in timings for reason in t.conditions.contention.reasons)
     conditions = flatten_conditions(timings[0].conditions)
+    conditions.pop("file_precision")  # each model has its own
     return ProfileResult(profile.name, conditions, tuple(entries), noise, tuple(reasons))
 
 

@@ -11,8 +11,9 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
+from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import export_onnx
-from deploy_prune.hardware.availability import require_searchable
+from deploy_prune.hardware.availability import require_one_precision, require_searchable
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.importance import Importance
 from deploy_prune.importance.calibration import Calibration, Loss
@@ -22,6 +23,7 @@ from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_result import LatencyResult
 from deploy_prune.pipeline.latency_search import LatencySearch, Subject
 from deploy_prune.pipeline.limits import Limits
+from deploy_prune.pipeline.precise_export import precise_export
 from deploy_prune.runtime.hosts import find_host
 from deploy_prune.store import MeasurementStore
 
@@ -130,12 +132,19 @@ def open_search(
     require_searchable(profile, find_host(profile))
     limits, importance = options.get("limits"), options.get("importance")
     data, transform = options.get("calibration"), options.get("output_transform")
-    for other in limits.also if limits else ():
-        other.load()  # mistakes before the model is looked at
+    # mistakes before the model is looked at
+    require_one_precision(profile, [other.load() for other in (limits.also if limits else ())])
+    if profile.file_precision == "int8" and not isinstance(data, torch.Tensor):
+        raise InputError(
+            f"the profile {profile.name!r} is in int8, whose ranges need real inputs: give calibration, (n, …)"
+        )
+    real = data if isinstance(data, torch.Tensor) else example_inputs
     subject = Subject(
         model,
         example_inputs,
-        options.get("export") or (lambda m, path: export_onnx(m, example_inputs, path)),
+        precise_export(
+            options.get("export") or (lambda m, path: export_onnx(m, example_inputs, path)), profile, lambda: real
+        ),
         importance=criterion_named(importance) if isinstance(importance, str) else importance,
         ignored_layers=options.get("ignored_layers", ()),
         calibration=None if data is None else Calibration.of(data, options.get("loss_fn"), transform),

@@ -15,6 +15,7 @@ from deploy_prune.export.work import read_work
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.latency.roofline import Bandwidth, Roofs, fit_node_s
 from deploy_prune.pipeline.device import record_key
+from deploy_prune.pipeline.precise_export import precise_export
 from deploy_prune.runtime.measure import measure, profile_nodes
 from deploy_prune.runtime.nodes import NodeProfile
 from deploy_prune.store import MeasurementStore
@@ -60,19 +61,24 @@ def _measure_roofs(profile: HardwareProfile, file: Path) -> Roofs:
     torch.manual_seed(0)
     rates = [_macs_per_s(_convolutions(c, k), torch.rand(1, c, s, s), profile, file) for c, k, s in CONVOLUTIONS]
     rates.append(_macs_per_s(nn.Linear(PRODUCT, PRODUCT), torch.rand(1, PRODUCT, PRODUCT), profile, file))
-    totals_s = [
-        measure(export_onnx(_chain(length), torch.rand(1, CHAIN_CHANNELS, 1, 1), file), profile).median_s
-        for length in CHAINS
-    ]
-    bandwidths = tuple(_bandwidth(int(amount), profile, file) for amount in MOVED_BYTES)
+    pixel = torch.rand(1, CHAIN_CHANNELS, 1, 1)
+    totals_s = [measure(_export(_chain(length), pixel, profile, file), profile).median_s for length in CHAINS]
+    float_one = profile.model_copy(update={"precision": "fp32"})  # nothing to quantise in what moves data alone
+    moving = float_one if profile.file_precision != "fp32" else profile
+    bandwidths = tuple(_bandwidth(int(amount), moving, file) for amount in MOVED_BYTES)
     return Roofs(max(rates), bandwidths, fit_node_s(CHAINS, totals_s))
 
 
 def _macs_per_s(model: nn.Module, data: Tensor, profile: HardwareProfile, file: Path) -> float:
     """The best rate of a node, by the engine's own times."""
     work = read_work(export_onnx(model, data, file))
-    nodes = profile_nodes(file, profile).nodes
+    nodes = profile_nodes(_export(model, data, profile, file), profile).nodes
     return max(work[n.name].macs / n.time_s for n in nodes if n.name in work and n.time_s > LEAST_NODE_S)
+
+
+def _export(model: nn.Module, data: Tensor, profile: HardwareProfile, file: Path) -> Path:
+    """The model in the precision of the profile's files, all of it."""
+    return precise_export(lambda m, path: export_onnx(m, data, path), profile, lambda: data, keep=())(model, file)
 
 
 def _bandwidth(amount_bytes: int, profile: HardwareProfile, file: Path) -> Bandwidth:

@@ -12,6 +12,7 @@ from deploy_prune.export.onnx import export_onnx
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.latency.widths import detect_step
 from deploy_prune.pipeline.device import record_key
+from deploy_prune.pipeline.precise_export import precise_export
 from deploy_prune.runtime.measure import compare
 from deploy_prune.store import MeasurementStore
 
@@ -42,7 +43,8 @@ def _measure_shares(profile: HardwareProfile) -> list[float]:
     # steps of a tenth and more do not need the pairs that a ratio to 1 % does
     brief = profile.model_copy(update={"measuring": profile.measuring.model_copy(update={"pairs": PAIRS})})
     with tempfile.TemporaryDirectory() as folder:
-        files = [export_onnx(_two_convolutions(c), data, Path(folder) / f"step-{c}.onnx") for c in WIDTHS]
+        export = precise_export(lambda m, path: export_onnx(m, data, path), profile, lambda: data, keep=())
+        files = [export(_two_convolutions(c), Path(folder) / f"step-{c}.onnx") for c in WIDTHS]
         return [1 / compare(files[-1], file, brief, rounds=ROUNDS).speedup for file in files[:-1]] + [1.0]
 
 

@@ -35,6 +35,7 @@ OTHER_COMPARISONS = Path("benchmark/others.json")
 LAYERS = Path("benchmark/layers.json")
 EXPLANATION = Path("benchmark/explanation.json")
 COUNTS = Path("benchmark/counts.json")
+EXPORTS = Path("formats/exports.json")
 ALTERNATIVES = Path("alternatives/alternatives.json")
 REPORT = Path("report/report.json")
 METRICS = "metrics.json"  # below each stage that judges a model

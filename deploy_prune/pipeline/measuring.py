@@ -70,11 +70,10 @@ def write_alternatives(settings: RunSettings, context: StageContext) -> str:
         task, dense_onnx = open_task(settings, context), context.output_file(DENSE_ONNX)
         dense = task.load(context.output_file(DENSE_MODEL))
         budget = budget_of(settings)
-        candidates = [
-            *lower_resolutions(task, dense),
-            *smaller_networks(task),
-            *int8_versions(dense_onnx, task.calibration_inputs(INT8_IMAGES), lambda file: task.evaluate(file).value),
-        ]
+        candidates = [*lower_resolutions(task, dense, settings.profile), *smaller_networks(task, settings.profile)]
+        if settings.profile.file_precision == "fp32":  # else the dense file is in that precision itself
+            images = task.calibration_inputs(INT8_IMAGES)
+            candidates += int8_versions(dense_onnx, images, lambda file: task.evaluate(file).value)
         compared = Comparison.from_dict(json.loads(context.output_file(COMPARISON).read_text(encoding="utf-8")))
         score = read_records(context.output("export") / METRICS, MetricStep)[-1].value
         note = f"finetuned for {settings.recipe.finetune.epochs} epochs"

@@ -2,12 +2,15 @@
 
 import dataclasses
 import hashlib
+import math
 from pathlib import Path
 
 from torch import nn
 
 from deploy_prune.count import count
 from deploy_prune.errors import InputError
+from deploy_prune.export.best_int8 import quantise_best
+from deploy_prune.export.float16 import convert_float16
 from deploy_prune.export.parity import check_parity
 from deploy_prune.pipeline.device import write_json
 from deploy_prune.pipeline.handover import (
@@ -25,6 +28,7 @@ from deploy_prune.pipeline.handover import (
     START_MODEL,
     write_records,
 )
+from deploy_prune.pipeline.precise_export import find_scheme
 from deploy_prune.pipeline.processes import train_in_processes
 from deploy_prune.pipeline.recipe import Recipe
 from deploy_prune.pipeline.recipe_sections import FinetuneRecipe
@@ -99,7 +103,7 @@ def write_baseline(settings: RunSettings, context: StageContext) -> str:
     """Judge and export the dense model, and time it alone."""
     task = open_task(settings, context)
     model = task.load(context.output_file(DENSE_MODEL))
-    onnx = task.export_onnx(model, context.out / DENSE_ONNX.name)
+    onnx = make_precise(task, task.export_onnx(model, context.out / DENSE_ONNX.name), settings)
     steps = [judge(task, model, "baseline"), judge(task, onnx, "baseline")]
     write_records(context.out / METRICS, steps)
     timing = measure(onnx, settings.profile)
@@ -156,13 +160,29 @@ def write_export(settings: RunSettings, context: StageContext) -> str:
     plan = Plan.load(context.output_file(PLAN))
     about = {"plan_sha256": plan.checksum, "profile": settings.profile.name, "source": recipe.model}
     onnx = task.export_onnx(model, context.out / pruned_onnx(settings).name, metadata=about)
-    parity = check_parity(model, onnx, task.calibration_inputs(recipe.export.parity_images))
+    images = task.calibration_inputs(recipe.export.parity_images)
+    parity = check_parity(model, onnx, images)  # in float32, before anything is rounded
+    if settings.profile.file_precision != "fp32":
+        parity = check_parity(model, make_precise(task, onnx, settings), images, tolerance=math.inf)
     write_json(context.out / PARITY.name, dataclasses.asdict(parity))
     step = judge(task, onnx, "export")
     write_records(context.out / METRICS, [step])
     digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
     onnx.with_suffix(".onnx.sha256").write_text(f"{digest}  {onnx.name}\n", encoding="ascii")
     return f"{onnx.name}, {task.metric_name} {step.value:.3f}, off PyTorch by {parity.max_abs:.1e} at most"
+
+
+def make_precise(task: Task, onnx: Path, settings: RunSettings) -> Path:
+    """Bring a file in float32 to the precision that the profile asks for, in place."""
+    profile = settings.profile
+    if profile.file_precision == "int8":
+        n = min(settings.recipe.export.int8_images, task.training_images())
+        quantise_best(
+            onnx, onnx, task.calibration_inputs(n), lambda file: task.evaluate(file).value, scheme=find_scheme(profile)
+        )
+    elif profile.file_precision == "fp16":
+        convert_float16(onnx, onnx)
+    return onnx
 
 
 def judge(task: Task, model: nn.Module | Path, stage: str) -> MetricStep:

@@ -32,19 +32,19 @@ class NamedModel:
     kept_output: Callable[[Any], Any] | None = None
     task: Task | None = None
 
-    def export(self, module: nn.Module, path: Path) -> Path:
-        """Write a module, this one or a pruned one, as an ONNX file.
+    def export(self, module: nn.Module, path: Path, *, simplify: bool = True, dynamic: bool = False) -> Path:
+        """Write a module, this one or a pruned one, as an ONNX file; with ``dynamic`` its axes are left open.
 
         Raises:
             InputError: it takes something else than one tensor.
             ExportError: see its class.
         """
         if self.task is not None:
-            return self.task.export_onnx(module, path)
+            return self.task.export_onnx(module, path, simplify=simplify, dynamic=dynamic)
         if not isinstance(self.inputs, torch.Tensor):
             kind = type(self.inputs).__name__
             raise InputError(f"the model takes a {kind} as its input; only models of one tensor can be exported yet")
-        return export_onnx(module, self.inputs, path)
+        return export_onnx(module, self.inputs, path, simplify=simplify, dynamic=dynamic)
 
 
 def load_model(source: str, *, image_size: int | None, task: str) -> NamedModel:

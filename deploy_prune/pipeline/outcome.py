@@ -13,6 +13,7 @@ from deploy_prune.pipeline.handover import (
     COUNTS,
     DENSE_ONNX,
     EXPLANATION,
+    EXPORTS,
     FINETUNED_MODEL,
     FROZEN,
     LAYERS,
@@ -36,6 +37,7 @@ from deploy_prune.pipeline.summary import flatten_conditions, summarise_comparis
 from deploy_prune.report.advice import advise
 from deploy_prune.report.alternatives import Alternative
 from deploy_prune.report.explanation import Account, Explanation
+from deploy_prune.report.exports import ExportedFile
 from deploy_prune.report.page import write_page
 from deploy_prune.report.plots import draw_plots
 from deploy_prune.report.result import (
@@ -115,6 +117,7 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
         advice=advise(budget.latency_ms, explanation, account.floor),
         alternatives=read_records(context.output_file(ALTERNATIVES), Alternative),
         recovery=read_records(context.output_file(RECOVERY), RecoveryStep),
+        exports=_read_exports(settings, context),
     )
 
 
@@ -168,6 +171,14 @@ def _list_artifacts(settings: RunSettings, context: StageContext) -> tuple[Artif
         Artifact(kind, path.as_posix(), hashlib.sha256(context.output_file(path).read_bytes()).hexdigest())
         for kind, path in kinds.items()
     )
+
+
+def _read_exports(settings: RunSettings, context: StageContext) -> tuple[ExportedFile, ...]:
+    """The files in further formats and precisions, where the recipe asks for some."""
+    if "formats" in settings.recipe.stages_left_out:
+        return ()
+    rows = _read(context.output_file(EXPORTS))["files"]
+    return tuple(ExportedFile(**{name: value for name, value in row.items() if name != "remarks"}) for row in rows)
 
 
 def _read(path: Path) -> Any:

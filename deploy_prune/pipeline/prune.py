@@ -97,7 +97,7 @@ class _Sweep:
     def write_dense(self, context: StageContext) -> str:
         """Export the dense model and time it alone."""
         named = self.subject.named
-        onnx = named.export(named.module, context.out / DENSE_ONNX.name)
+        onnx = self.subject.export(named.module, context.out / DENSE_ONNX.name)
         counted = count(named.module, named.inputs)
         write_json(context.out / DENSE_COUNT.name, dataclasses.asdict(counted))
         timing = measure(onnx, self.subject.request.profile)
@@ -151,8 +151,8 @@ class _Sweep:
             request, timing = self.subject.request, self.dense()
             onnx = self.store.folder / DENSE_ONNX
             measured_s, store = timing.median_s, MeasurementStore()
-            named = self.subject.named
-            device = Device(request.profile, named.export, onnx, measured_s, store, self.scratch, request.source)
+            export = self.subject.export
+            device = Device(request.profile, export, onnx, measured_s, store, self.scratch, request.source)
             self.opened = LatencySearch.on(device, timing, self.subject.search_subject(), progress)
             for budget in finished:
                 rounds = self.store.output(budget.name) / ROUNDS

@@ -20,6 +20,7 @@ from deploy_prune.importance.named import criterion_named
 from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_search import Subject
 from deploy_prune.pipeline.named_model import NamedModel, load_model
+from deploy_prune.pipeline.precise_export import precise_export
 from deploy_prune.pipeline.settings import device_facts
 from deploy_prune.runtime.hosts import find_host
 
@@ -61,6 +62,10 @@ class PruneRequest:
                 f"importance {self.importance} needs gradients on real inputs: give --calibration, or choose l1 or l2"
             )
         require_searchable(self.profile, find_host(self.profile))
+        if self.profile.file_precision == "int8" and self.calibration is None:
+            raise InputError(
+                f"the profile {self.profile.name!r} is in int8, whose ranges need real inputs: give --calibration"
+            )
         named = load_model(self.source, image_size=self.image_size, task=self.task)
         if not isinstance(named.inputs, torch.Tensor):
             kind = type(named.inputs).__name__
@@ -86,6 +91,11 @@ class PruneSubject:
         """The dense model."""
         return self.named.module
 
+    def export(self, module: nn.Module, path: Path) -> Path:
+        """Write the model or a pruned one as an ONNX file in the precision of the profile's files."""
+        data = self.calibration if self.calibration is not None else self.named.inputs
+        return precise_export(self.named.export, self.request.profile, lambda: data)(module, path)
+
     def search_subject(self) -> Subject:
         """The same as the search takes it."""
         transform = self.named.kept_output
@@ -93,7 +103,7 @@ class PruneSubject:
         return Subject(
             self.named.module,
             self.named.inputs,
-            self.named.export,
+            self.export,
             importance=criterion_named(self.request.importance),
             calibration=data,
             output_transform=transform,

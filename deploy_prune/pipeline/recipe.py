@@ -60,7 +60,11 @@ class Recipe(Section):
     @property
     def stages_left_out(self) -> frozenset[str]:
         """The stages that this recipe does not ask for."""
-        asked = {"sparse": self.sparse.epochs > 0, "prepare": self.schedule.steps > 1}
+        asked = {
+            "sparse": self.sparse.epochs > 0,
+            "prepare": self.schedule.steps > 1,
+            "formats": self.export.asks_more,
+        }
         return frozenset(stage for stage, wanted in asked.items() if not wanted)
 
     @property
@@ -106,6 +110,12 @@ class Recipe(Section):
             raise ValueError("weights: only for models torchvision/NAME and timm/NAME; a YOLO .pt is given as model")
         if self.library == "ultralytics" and max(self.train.processes, self.finetune.processes) > 1:
             raise ValueError("processes: YOLO networks are trained by one process here; docs/ultralytics.md has more")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _boxes_for_suppression(self) -> "Recipe":
+        if self.export.nms and (self.library, self.task) != ("ultralytics", "detect"):
+            raise ValueError("export.nms: only files of YOLO detectors can choose among their boxes; leave it out")
         return self
 
     @pydantic.model_validator(mode="after")

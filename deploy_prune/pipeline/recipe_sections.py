@@ -155,6 +155,33 @@ class FinetuneRecipe(TrainRecipe):
 
 
 class ExportRecipe(Section):
-    """The ONNX file and its check against the PyTorch module."""
+    """What is delivered beside the pruned ONNX file in FP32, which is always written and checked.
 
-    parity_images: int = pydantic.Field(default=8, ge=1)  # real training images on which the two are compared
+    ``half`` and ``int8`` add files of these precisions, ``format`` those of further formats (docs/export.md).
+    """
+
+    parity_images: int = pydantic.Field(default=8, ge=1)  # real training images on which files and network are compared
+    format: tuple[str, ...] = pydantic.Field(default=("onnx",), strict=False)  # a list, or words with commas
+    half: bool = False
+    int8: bool = False
+    int8_images: int = pydantic.Field(default=16, ge=1)  # training images by which ranges are found, at most
+    dynamic: bool = False
+    nms: bool = False
+    simplify: bool = True
+
+    @pydantic.field_validator("format", mode="before")
+    @classmethod
+    def _split(cls, names: object) -> object:
+        return tuple(one.strip() for one in names.split(",")) if isinstance(names, str) else names
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """All that are asked for."""
+        asked = {"fp16": self.half, "int8": self.int8}
+        return ("fp32", *(name for name, wanted in asked.items() if wanted))
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether more is wanted than the one ONNX file."""
+        changed = {"format", "half", "int8", "dynamic", "nms", "simplify"}
+        return any(getattr(self, name) != type(self).model_fields[name].default for name in changed)

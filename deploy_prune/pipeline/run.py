@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deploy_prune.pipeline.delivering import write_formats
 from deploy_prune.pipeline.handover import REPORT
 from deploy_prune.pipeline.measuring import write_alternatives, write_benchmark
 from deploy_prune.pipeline.modelling import (
@@ -47,6 +48,7 @@ _STAGES = {
     "finetune": (write_finetuned, ("finetune",), ("data", "train", "recover")),
     "export": (write_export, ("device", "export"), ("data", "search", "finetune")),
     "benchmark": (write_benchmark, ("device", "others"), ("data", "train", "baseline", "finetune", "export")),
+    "formats": (write_formats, ("device", "formats"), ("data", "finetune", "export")),
     "alternatives": (
         write_alternatives,
         ("model", "device", "budget", "alternatives"),
@@ -65,6 +67,7 @@ _STAGES = {
             "finetune",
             "export",
             "benchmark",
+            "formats",
             "alternatives",
         ),
     ),

@@ -31,6 +31,7 @@ from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_search import design_variants, price_widths
 from deploy_prune.pipeline.limits import Limits, size_limits, sizes_kept
 from deploy_prune.pipeline.modelling import open_task, start_model
+from deploy_prune.pipeline.precise_export import VARIANT_INPUTS, precise_export
 from deploy_prune.pipeline.profiling import profile_variants
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
@@ -123,9 +124,10 @@ def analyse(settings: RunSettings, context: StageContext, model: nn.Module, star
 def open_device(settings: RunSettings, context: StageContext) -> Device:
     """The device of the main budget, which has timed the dense model."""
     timing = Timing.from_dict(json.loads(context.output_file(DENSE_TIMING).read_text(encoding="utf-8")))
+    task = open_task(settings, context)
     return Device(
         profile=settings.profile,
-        export=open_task(settings, context).export_onnx,
+        export=precise_export(task.export_onnx, settings.profile, lambda: task.calibration_inputs(VARIANT_INPUTS)),
         dense=context.output_file(DENSE_ONNX),
         dense_s=timing.median_s,
         store=MeasurementStore(),

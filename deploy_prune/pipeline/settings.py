@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_prune.errors import InputError, MissingDependencyError
-from deploy_prune.hardware.availability import require_searchable
+from deploy_prune.hardware.availability import require_one_precision, require_searchable
 from deploy_prune.hardware.machine import Machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.pipeline.recipe import Recipe
 from deploy_prune.runtime.hosts import find_host
 
-if TYPE_CHECKING:  # both import torch, which mistakes in a recipe need not wait for
+if TYPE_CHECKING:  # they import torch, which mistakes in a recipe need not wait for
     from deploy_prune.importance import Importance
     from deploy_prune.importance.calibration import Calibration
     from deploy_prune.tasks.task import Task
@@ -64,6 +64,11 @@ class RunSettings:
         for one in (profile, *others):
             require_searchable(one, find_host(one))
         settings.facts()
+        require_one_precision(profile, others)
+        if recipe.export.asks_more:
+            from deploy_prune.pipeline.export_request import ExportRequest
+
+            require_packages(ExportRequest.of(recipe.export).packages)
         return settings
 
     def task(self, written_data: Path) -> "Task":
@@ -106,7 +111,7 @@ class RunSettings:
                 recipe.seed,
             ],
             "train": recipe.train.model_dump(),
-            "device": device_facts(self.profile, self.machine),
+            "device": device_facts(self.profile, self.machine) + self._ranges(),
             "others": [[one.model_dump(mode="json"), _installed_versions(one.engine)] for one in self.others],
             "budget": recipe.budget.model_dump(),
             "search": [recipe.importance, recipe.search.model_dump()],
@@ -114,9 +119,14 @@ class RunSettings:
             "schedule": recipe.schedule.model_dump(),
             "recover": recipe.recovery_images,
             "finetune": recipe.finetune.model_dump(),
-            "export": [recipe.name, recipe.export.model_dump()],
+            "export": [recipe.name, recipe.export.model_dump(include={"parity_images"})],
+            "formats": recipe.export.model_dump(),
             "alternatives": recipe.alternatives,
         }
+
+    def _ranges(self) -> list[object]:
+        """What an INT8 profile's files depend on besides."""
+        return [self.recipe.export.int8_images] if self.profile.file_precision == "int8" else []
 
 
 def device_facts(profile: HardwareProfile, machine: Machine) -> list[object]:

@@ -2,6 +2,7 @@
 
 from deploy_prune.report import figures
 from deploy_prune.report.explained import explained_sections
+from deploy_prune.report.exports import exports_markdown
 from deploy_prune.report.markdown import table
 from deploy_prune.report.plots import PLOTS
 from deploy_prune.report.result import Result
@@ -27,6 +28,7 @@ def write_page(result: Result) -> str:
         f"The pruned ONNX file and the PyTorch module differ by at most {result.parity.max_abs:.2g} "
         f"(mean {result.parity.mean_abs:.2g}) in any output on {result.parity.images} real images.",
         *_recovery(result),
+        *_exports(result),
         "## What could not be pruned",
         table(("channels", "reason"), [(frozen.name, frozen.reason) for frozen in result.frozen]),
         "## Conditions",
@@ -61,6 +63,12 @@ def _round_rows(result: Result) -> list[tuple[str, ...]]:
 def _metric_rows(result: Result) -> list[tuple[str, str, str, str]]:
     forms = {"pytorch": "PyTorch module", "onnx": "ONNX file"}
     return [(step.stage, forms[step.form], step.name, f"{step.value:.4f}") for step in result.metric_steps]
+
+
+def _exports(result: Result) -> list[str]:
+    if not result.exports:
+        return []
+    return ["## Formats and precisions", exports_markdown(result.exports, result.pruned.metric.name)]
 
 
 def _recovery(result: Result) -> list[str]:

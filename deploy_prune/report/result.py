@@ -11,6 +11,7 @@ from deploy_prune.errors import InputError
 from deploy_prune.report.advice import Advice
 from deploy_prune.report.alternatives import Alternative
 from deploy_prune.report.explanation import Account, Explanation
+from deploy_prune.report.exports import ExportedFile
 
 SCHEMA: Final = 1  # raised whenever a key of report.json changes its name or meaning
 
@@ -194,7 +195,8 @@ class Result:
     saved time. ``metric_loss`` is the dense ONNX file's metric minus the pruned one's. ``disturbances`` says
     what else the machine did during the final comparison. ``explanation``, ``account`` and ``advice`` say why the
     model is as fast as it is, ``alternatives`` what else was measured at this budget, where that was asked for,
-    ``recovery`` what was tried between pruning and finetuning.
+    ``recovery`` what was tried between pruning and finetuning, ``exports`` are the files in further formats and
+    precisions, where the recipe asks for some.
     """
 
     schema: Literal[1]
@@ -223,6 +225,7 @@ class Result:
     advice: tuple[Advice, ...]
     alternatives: tuple[Alternative, ...]
     recovery: tuple[RecoveryStep, ...] = ()
+    exports: tuple[ExportedFile, ...] = ()
 
     @property
     def all_kept(self) -> bool:

@@ -5,6 +5,9 @@ width: a convolution is ``/conv1/Conv`` at 30 channels and ``/relu/Relu_output_0
 are numbered by a running count. Tables over many widths need one name per node, so each node is named after
 the node of the exported model that it computes, and each reorder after the tensor that it converts.
 
+Quantised convolutions move into a layout of channels last, between transposes that are numbered as well; their own
+names get a number behind ``_token_``.
+
 OpenVINO says itself which layers of the file each of its nodes computes. Its names are those of ONNX nodes, with
 ``/WithoutBiases`` behind a convolution whose bias was a node of its own, and of output tensors.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import collections
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from typing import Any
 from deploy_prune.errors import MissingDependencyError
 
 _BLOCKED_SUFFIX = "_nchwc"
+_TOKEN = re.compile(r"_token_\d+$")
 _UNBIASED_SUFFIX = "/WithoutBiases"
 # What ONNX Runtime folds into a convolution: activations and the residual sum.
 _FOLDED = frozenset({"Add", "Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "Mul", "BatchNormalization"})
@@ -82,8 +87,11 @@ def match_names(exported: Any, optimised: Any) -> dict[str, str]:
     folded: list[tuple[Any, str]] = []
     for node in optimised.node:
         tensor = node.name.removesuffix(_BLOCKED_SUFFIX)
-        if node.op_type.startswith("Reorder"):
+        untoken = _TOKEN.sub("", node.name)
+        if node.op_type.startswith("Reorder") or (node.op_type == "Transpose" and node.name not in own_names):
             names[node.name] = _name_reorder(node, makers)
+        elif node.name not in own_names and untoken in own_names:
+            names[node.name] = untoken
         elif node.name in own_names or tensor not in makers:
             names[node.name] = node.name
         elif makers[tensor].op_type == node.op_type:

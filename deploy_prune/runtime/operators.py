@@ -67,6 +67,8 @@ def describe_operators(
     exported = onnx.load(model, load_external_data=False).graph if model.suffix == ".onnx" else onnx.GraphProto()
     nodes = {node.name: node for node in exported.node}
     shapes = {tensor.name: tuple(tensor.dims) for tensor in exported.initializer}
+    stored = [node for node in exported.node if node.op_type == "DequantizeLinear" and node.input[0] in shapes]
+    shapes |= {node.output[0]: shapes[node.input[0]] for node in stored}
     if graph is not None:
         optimised = {node.name: node for node in onnx.load_from_string(base64.b64decode(graph)).graph.node}
         pairs = ((optimised.get(node["name"]), nodes.get(names[0])) for node, names in zip(raw, computed, strict=True))

@@ -17,6 +17,7 @@ from deploy_prune.hardware.availability import require_power, require_runnable, 
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.build import Build
 from deploy_prune.runtime.contention import UNOBSERVED, Contention
+from deploy_prune.runtime.file_precision import require_precision
 from deploy_prune.runtime.hosts import find_host, read_host
 from deploy_prune.runtime.plain_names import PlainModel, make_plain
 from deploy_prune.runtime.remote import bring_model, explain_board, start_worker
@@ -99,6 +100,7 @@ class Runner:
         require_model(self.model, profile)
         require_runnable(profile, find_host(profile))
         self._plain: PlainModel | None = None
+        self._file_precision = require_precision(self.model, profile)
         with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
             path, conditions, timeout_s = self._prepare(Path(folder))
             self._process = start_worker(profile)
@@ -187,6 +189,7 @@ class Runner:
             inputs=tuple(self._loaded["inputs"]),
             contention=contention,
             build=Build.from_dict(self._loaded["build"]) if "build" in self._loaded else None,
+            file_precision=self._file_precision,
         )
 
     def _prepare(self, folder: Path) -> tuple[Path, dict[str, Any], float]:
@@ -262,6 +265,10 @@ def require_model(model: Path, profile: HardwareProfile) -> None:
         raise InputError(f"{problem}; give the path of an exported {wanted} file")
     if model.suffix not in profile.engine_facts.files:
         raise InputError(f"{model} is no {wanted} file, which is what {profile.engine} reads; export it as one")
+    if profile.host is not None and model.suffix == ".xml":
+        raise InputError(
+            f"{model} has its weights in a second file, which is not sent to {profile.host}; take the .onnx"
+        )
 
 
 def is_warm(samples_s: tuple[float, ...]) -> bool:

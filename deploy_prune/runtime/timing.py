@@ -14,14 +14,17 @@ from deploy_prune.runtime.build import Build
 from deploy_prune.runtime.contention import Contention
 
 CONFIDENCE = 0.95
+TOLD = frozenset({"profile", "contention", "build", "file_precision"})
+"""Conditions that are recorded and not compared."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
     """All that a latency depends on besides the model; timings of unlike conditions never meet in one ratio.
 
-    ``profile``, ``contention`` and ``build`` are told and not compared: two names may mean the same conditions, how
-    busy the machine was is no choice of the user's, and each model has an engine of its own (None: none is built).
+    ``profile``, ``contention``, ``build`` and ``file_precision`` are told and not compared: two names may mean the same
+    conditions, how busy the machine was is no choice of the user's, each model has an engine of its own (None: none is
+    built), and the precision in which a file is written (None: not known) is the model's, which may be the question.
     ``inputs`` holds type and shape, such as ``float32[1, 3, 160, 160]``.
 
     ``mode`` is how the engine runs, where it has several ways. ``precision`` is the profile's, ``executed_precision``
@@ -50,10 +53,11 @@ class Conditions:
     inputs: tuple[str, ...]
     contention: Contention
     build: Build | None = None
+    file_precision: str | None = None
 
     def differences(self, other: Conditions) -> dict[str, tuple[Any, Any]]:
         """The fields in which two conditions differ, with both values."""
-        names = [f.name for f in dataclasses.fields(self) if f.name not in {"profile", "contention", "build"}]
+        names = [f.name for f in dataclasses.fields(self) if f.name not in TOLD]
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 

@@ -9,25 +9,25 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from deploy_prune.errors import InputError
-from deploy_prune.export.session import open_session, run_file
+from deploy_prune.export.running import READABLE, open_file, run_file
 
 Predict = Callable[[Tensor], Any]
 """Inputs (n, ...) to the output (n, ...), on the CPU; where there are several, to a tuple of them."""
 
 
 def predictor(model: nn.Module | Path) -> Predict:
-    """Return the function that ``model`` computes: a module in eval mode on its device, a file in ONNX Runtime.
+    """Return the function that ``model`` computes: a module in eval mode on its device, a file on the CPU.
 
     Raises:
         InputError: there is no such file.
     """
     if isinstance(model, Path):
         if not model.is_file():
-            raise InputError(f"no such file: {model}; expected an exported .onnx")
-        session = open_session(model)
+            raise InputError(f"no such file: {model}; expected an exported {', '.join(READABLE)}")
+        opened = open_file(model)
         return lambda inputs: _only(
             torch.cat([torch.from_numpy(one) for one in column])
-            for column in zip(*run_file(model, inputs, session), strict=True)
+            for column in zip(*run_file(model, inputs, opened), strict=True)
         )
     device = next(model.parameters()).device
 

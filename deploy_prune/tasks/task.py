@@ -72,7 +72,7 @@ class Task(Protocol):
         """Return a ``model`` retrained, no channel added; ``teacher`` is the dense network, if any."""
 
     def evaluate(self, model: nn.Module | Path) -> Metric:
-        """Return the score of a module, or of an ``.onnx`` file, on the validation data."""
+        """Return the score of a module, or of an exported file, on the validation data."""
 
     def training_images(self) -> int:
         """Return how many training images there are."""
@@ -87,11 +87,18 @@ class Task(Protocol):
         """Return the mean loss per image of such a batch; gradients flow through it, the module stays in its mode."""
 
     def export_onnx(
-        self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True
+        self,
+        model: nn.Module,
+        path: Path,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        simplify: bool = True,
+        dynamic: bool = False,
     ) -> Path:
         """Write ``model`` as one ONNX file of fixed shape (1, 3, H, W) and return its path.
 
         ``simplify=False`` saves time where the file is only measured: ONNX Runtime simplifies it to the same graph.
+        With ``dynamic`` number and size of the images are left open, as the axes batch, height and width.
         """
 
     def save(self, model: nn.Module, path: Path) -> Path:

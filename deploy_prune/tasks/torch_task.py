@@ -130,7 +130,7 @@ class TorchTask(ABC):
         return self._fit(model, out_dir, epochs, self.finetuning, teacher, progress, regularizer)
 
     def evaluate(self, model: nn.Module | Path) -> Metric:
-        """Return the score of a module, or of an ``.onnx`` file in ONNX Runtime, on the validation data."""
+        """Return the score of a module, or of an exported file on the CPU, on the validation data."""
         return Metric(self.metric_name, self.score(predictor(model)))
 
     def training_images(self) -> int:
@@ -151,10 +151,16 @@ class TorchTask(ABC):
         return [self.collate(chosen[start : start + size]) for start in range(0, n, size)]
 
     def export_onnx(
-        self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True
+        self,
+        model: nn.Module,
+        path: Path,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        simplify: bool = True,
+        dynamic: bool = False,
     ) -> Path:
-        """Write ``model`` as one ONNX file that takes inputs of shape (1, ...); ``simplify`` changes nothing here."""
-        return export_onnx(model, self.example_inputs(), path, metadata=metadata)
+        """Write ``model`` as one ONNX file that takes inputs of shape (1, ...), or with ``dynamic`` of others too."""
+        return export_onnx(model, self.example_inputs(), path, metadata=metadata, simplify=simplify, dynamic=dynamic)
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write the module as ``torch.load(path, weights_only=False)["model"]`` gives it back, in float32."""

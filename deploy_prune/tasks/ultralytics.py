@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import set_metadata
+from deploy_prune.export.running import READABLE
 from deploy_prune.tasks import ultralytics_api as api
 from deploy_prune.tasks.epoch_bar import EpochBar
+from deploy_prune.tasks.file_network import FileNetwork
 from deploy_prune.tasks.kept_module import check_trainable, refuse_rebuild
 from deploy_prune.tasks.resume import TrainingState, run_key
 from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
@@ -119,10 +121,13 @@ class UltralyticsTask:
         return self._fit(model, out_dir, epochs, self.finetuning, teacher, progress, regularizer)
 
     def evaluate(self, model: nn.Module | Path) -> Metric:
-        """Return the score on the validation data of a module, or of an ``.onnx`` file in ONNX Runtime."""
+        """Return the score on the validation data of a module, or of an exported file on the CPU."""
         if isinstance(model, Path) and not model.is_file():
-            raise InputError(f"no such file: {model}; expected an exported .onnx")
-        open_data(self.task, self.data)
+            raise InputError(f"no such file: {model}; expected an exported {', '.join(READABLE)}")
+        data = open_data(self.task, self.data)
+        if isinstance(model, Path) and model.suffix != ".onnx":  # which Ultralytics opens as it is
+            about = {"names": data["names"], "task": self.task, "kpt_shape": data.get("kpt_shape")}
+            model = FileNetwork(model, {name: value for name, value in about.items() if value is not None})
         arguments = self._arguments(Path()) | {"batch": 32, "rect": False, "cache": False}
         return Metric(self.metric_name, api.validate(self.task, model, arguments))
 
@@ -148,7 +153,13 @@ class UltralyticsTask:
         return api.training_loss(model, batch)
 
     def export_onnx(
-        self, model: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None, simplify: bool = True
+        self,
+        model: nn.Module,
+        path: Path,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        simplify: bool = True,
+        dynamic: bool = False,
     ) -> Path:
         """Write ``model`` by Ultralytics' exporter: batch norms folded, outputs decoded, no NMS.
 
@@ -158,7 +169,7 @@ class UltralyticsTask:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            raw = api.export_file(model, self.image_size, Path(folder), simplify)
+            raw = api.export_file(model, self.image_size, Path(folder), simplify, dynamic)
             exported = onnx.load(raw)
             own = {"description": f"YOLO {self.task} network exported by deploy_prune", "date": ""}
             set_metadata(exported, own | dict(metadata or {}))

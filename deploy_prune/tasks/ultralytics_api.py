@@ -243,8 +243,10 @@ def device() -> str:
     return "0" if torch.cuda.is_available() else "cpu"
 
 
-def export_file(model: nn.Module, image_size: int, folder: Path, simplify: bool = True) -> Path:
-    """Write ``model.onnx`` into ``folder`` for one image of a fixed size; ``model`` itself stays as it is.
+def export_file(model: nn.Module, image_size: int, folder: Path, simplify: bool = True, dynamic: bool = False) -> Path:
+    """Write ``model.onnx`` into ``folder``; ``model`` itself stays as it is.
+
+    It takes one image of a fixed size, or if ``dynamic`` any number of images of any size.
 
     Raises:
         ExportError: Ultralytics could not export it.
@@ -255,6 +257,7 @@ def export_file(model: nn.Module, image_size: int, folder: Path, simplify: bool 
         "batch": 1,
         "opset": OPSET,
         "simplify": simplify,
+        "dynamic": dynamic,
         "device": "cpu",
     }
     subject: Any = copy(model)  # the exporter works on a deep copy of it and writes beside its ``pt_path``

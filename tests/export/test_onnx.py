@@ -8,6 +8,8 @@ from torch import nn
 
 from deploy_prune.errors import ExportError
 from deploy_prune.export.onnx import export_onnx, graph_digest, set_metadata
+from deploy_prune.export.parity import check_parity
+from deploy_prune.export.session import open_onnx
 
 
 class Small(nn.Module):
@@ -116,3 +118,19 @@ except MissingDependencyError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "export needs the package onnxslim; run: pip install 'deploy_prune[onnx]'\n"
+
+
+def test_number_and_size_of_pictures_may_be_left_open(tmp_path):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    path = export_onnx(model, torch.rand(1, 3, 16, 16), tmp_path / "open.onnx", dynamic=True)
+    shape = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    assert [axis.dim_param or axis.dim_value for axis in shape] == ["batch", 3, "height", "width"]
+    for inputs in (torch.rand(3, 3, 16, 16), torch.rand(1, 3, 24, 40)):
+        assert check_parity(model, path, inputs).max_rel < 1e-5
+    (found,) = open_onnx(path)(torch.rand(5, 3, 24, 40).numpy())
+    assert found.shape == (5, 2, 24, 40)
+
+
+def test_a_file_that_is_not_simplified_computes_the_same(tmp_path):
+    model, inputs = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Identity(), nn.ReLU()), torch.rand(1, 3, 8, 8)
+    assert check_parity(model, export_onnx(model, inputs, tmp_path / "a.onnx", simplify=False), inputs).max_rel < 1e-6

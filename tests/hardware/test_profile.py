@@ -9,6 +9,7 @@ import pytest
 
 import deploy_prune
 from deploy_prune.errors import InputError
+from deploy_prune.hardware.availability import require_one_precision
 from deploy_prune.hardware.profile import HardwareProfile, list_profiles, load_profile
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def test_own_profile_by_path_with_defaults_for_the_rest(write):
         ("spinning: 1", "spinning: expected true or false, got 1"),
         ("affinity: 3", "affinity: expected a list, got 3"),
         ("precision: fp3", "precision: expected 'fp32', 'bf16', 'fp16' or 'int8', got 'fp3'"),
-        ("precision: int8", "precision: onnxruntime knows fp32, got 'int8'"),
+        ("precision: bf16", "precision: onnxruntime knows fp32, fp16, int8, got 'bf16'"),
         ("mode: eager", "mode: onnxruntime has no modes, got 'eager'; leave it out"),
         ("power: {clocks: fixed}", "power.clocks: expected 'observed' or 'locked', got 'fixed'"),
         ("power: {governer: x}", "power.governer: unknown key, did you mean 'governor'?"),
@@ -176,3 +177,34 @@ def test_an_installed_package_finds_its_profiles_beside_its_code(tmp_path):
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == f"{tuple(sorted((*list_profiles(), 'extra')))} mine\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"engine": "onnxruntime"}, "fp32"),
+        ({"engine": "onnxruntime", "precision": "fp16"}, "fp16"),
+        ({"engine": "onnxruntime", "precision": "int8"}, "int8"),
+        ({"engine": "openvino", "precision": "bf16"}, "fp32"),  # the engine is set to it, whatever the file says
+        ({"engine": "openvino", "precision": "int8"}, "int8"),
+        ({"engine": "torch", "mode": "eager", "precision": "fp16"}, "fp32"),
+        ({"engine": "tensorrt", "mode": "trtexec", "device": "cuda", "precision": "fp16"}, "fp16"),
+        (
+            {"engine": "tensorrt", "mode": "trtexec", "device": "cuda", "precision": "fp16",
+             "tensorrt": {"typing": "weak"}},
+            "fp32",
+        ),
+    ],
+)  # fmt: skip
+def test_files_are_in_the_precision_that_the_engine_takes_from_them(settings, wanted):
+    assert HardwareProfile.model_validate({"name": "mine", **settings}).file_precision == wanted
+
+
+def test_one_search_is_over_files_of_one_precision():
+    floats, integers = (
+        HardwareProfile.model_validate({"name": name, "engine": "onnxruntime", "precision": name})
+        for name in ("fp32", "int8")
+    )
+    require_one_precision(integers, [integers])
+    with pytest.raises(InputError, match=r"'int8' takes files in int8 and 'fp32' in fp32; .* make two runs"):
+        require_one_precision(floats, [floats, integers])

@@ -13,8 +13,6 @@ from deploy_prune.export.onnx import export_onnx
 from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
 from deploy_prune.pipeline.alternatives import (
     Candidate,
-    count_integer,
-    count_multiplying,
     int8_versions,
     measure_alternatives,
 )
@@ -70,11 +68,6 @@ def test_each_candidate_is_measured_against_dense_and_judged_at_the_budget(dense
     assert list(tmp_path.iterdir()) == []
     (again,) = measure_alternatives(candidates[-1:], dense, QUICK, Budget(latency_s=10.0), tmp_path)
     assert again.met and again.metric is None and 0.3 < again.speedup < 3
-
-
-def test_operators_that_compute_in_int8_are_counted():
-    assert count_integer(["QLinearConv", "Conv", "QuantizeLinear", "MatMulIntegerToFloat", "QGemm", "Relu"]) == 3
-    assert count_multiplying(["QLinearConv", "Conv", "QuantizeLinear", "MatMulIntegerToFloat", "QGemm"]) == 4
 
 
 @pytest.mark.parametrize(

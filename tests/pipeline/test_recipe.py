@@ -186,3 +186,19 @@ def test_an_unreadable_file_is_one_clear_line(tmp_path, content, line):
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "pipelines").glob("*.yaml")), ids=str)
 def test_shipped_recipes_are_valid(path):
     assert read_recipe(path).name == path.stem
+
+
+def test_formats_and_precisions_are_read_and_written_again(tmp_path):
+    asked = {"format": "onnx, openvino", "half": True, "nms": True}
+    recipe = read_recipe(write(tmp_path / "r.yaml", export=asked))
+    assert (recipe.export.format, recipe.export.precisions) == (("onnx", "openvino"), ("fp32", "fp16"))
+    assert "formats" not in recipe.stages_left_out
+    assert "formats" in read_recipe(write(tmp_path / "plain.yaml")).stages_left_out
+    write_recipe(recipe, tmp_path / "again.yaml")
+    assert read_recipe(tmp_path / "again.yaml") == recipe
+
+
+def test_only_detectors_choose_among_boxes(tmp_path):
+    changes = {"task": "segment", "model": "yolov8n-seg.yaml", "export.nms": True}
+    with pytest.raises(InputError, match=r"export\.nms: only files of YOLO detectors can choose among their boxes"):
+        read_recipe(write(tmp_path / "r.yaml"), changes)

@@ -24,7 +24,7 @@ TINY = {
     "recover": {"images": 8},
     "finetune": {"epochs": 1, "distil": True},
     "search": {"calibration_images": 0},
-    "export": {"parity_images": 2},
+    "export": {"parity_images": 2, "format": ["onnx"], "int8": True, "int8_images": 2},
     "budget": {"speedup": 1.2, "max_mac_share": 0.8, "max_file_mib": 11.0},
 }
 ASKED = [stage for stage in _STAGES if stage not in ("sparse", "prepare")]
@@ -127,3 +127,14 @@ def test_several_budgets_share_the_dense_model_and_end_in_a_front(finished):
     assert "(unchanged, skipped)" in again.stdout and not any(
         line.startswith("finetune") and not line.endswith("skipped)") for line in again.stdout.splitlines()
     )
+
+
+def test_files_of_further_precisions_are_part_of_the_run(finished):
+    folder, _ = finished
+    result = read_result(folder / "run" / "report" / "report.json")
+    assert [(one.format, one.precision) for one in result.exports] == [("onnx", "fp32"), ("onnx", "int8")]
+    whole, integer = result.exports
+    assert (folder / "run" / "formats" / integer.path).stat().st_size == integer.size_bytes < whole.size_bytes / 2
+    assert "QLinearConv" in integer.kernels and integer.speedup and integer.metric is not None
+    page = (folder / "run" / "report" / "report.md").read_text()
+    assert "## Formats and precisions" in page and integer.path in page

@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 from deploy_prune.errors import InputError, MissingDependencyError
+from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.runner import Runner, is_warm
 
 
@@ -45,6 +46,14 @@ def test_file_of_another_kind(brief, tmp_path):
     path = tmp_path / "weights.pt"
     path.write_bytes(b"PK\x03\x04 a zip file, as torch.save writes it")
     assert refusal(path, brief) == f"{path} is no .onnx file, which is what onnxruntime reads; export it as one"
+
+
+def test_half_a_model_is_not_sent_to_another_machine(brief, tmp_path):
+    path = tmp_path / "net.xml"
+    path.write_text("<net/>")
+    there = HardwareProfile.model_validate({**brief.model_dump(), "engine": "openvino", "host": "board"})
+    expected = f"{path} has its weights in a second file, which is not sent to board; take the .onnx"
+    assert refusal(path, there) == expected
 
 
 def test_file_that_is_only_named_onnx(brief, tmp_path):

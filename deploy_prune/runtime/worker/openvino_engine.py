@@ -8,7 +8,8 @@ from typing import Any
 from deploy_prune.runtime.worker.feed import fix_shape, make_array
 from deploy_prune.runtime.worker.refusal import RefusedError
 
-PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}  # int8: of what is not quantised
+_INTEGERS = ("u8", "i8")
 # element types -> NumPy's names, and the names in which node records give types (ONNX's)
 NUMPY_TYPES = {"f64": "float64", "f32": "float32", "f16": "float16", "boolean": "bool", "u8": "uint8"}
 NUMPY_TYPES.update({"i64": "int64", "i32": "int32", "i8": "int8"})
@@ -116,6 +117,11 @@ class OpenVinoModel:
         got: str = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if got != PRECISIONS[wanted]:
             raise RefusedError("device", f"it runs in {got} on this processor, the profile's 'precision' is {wanted}")
+        if wanted == "int8":
+            ran = [read_info(op, "runtimePrecision") for op in self._compiled.get_runtime_model().get_ops()]
+            if not any(kind in _INTEGERS for kind in ran):
+                raise RefusedError("input", "none of its layers runs in INT8, as the profile's 'precision' asks")
+            return f"int8, {got}"
         return got
 
 
