@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deploy_prune.pipeline.artifact import write_artifact
 from deploy_prune.pipeline.handover import REPORT
 from deploy_prune.pipeline.measuring import write_alternatives, write_benchmark
 from deploy_prune.pipeline.modelling import (
@@ -68,12 +69,17 @@ _STAGES = {
             "alternatives",
         ),
     ),
+    "artifact": (write_artifact, ("export",), ("data", "search", "export", "report")),
 }
 
 
 def make_stages(settings: RunSettings) -> tuple[Stage, ...]:
     """The stages of a run, in order, without those that its recipe does not ask for."""
-    asked = {"sparse": settings.recipe.sparse.epochs > 0, "prepare": settings.recipe.schedule.steps > 1}
+    asked = {
+        "sparse": settings.recipe.sparse.epochs > 0,
+        "prepare": settings.recipe.schedule.steps > 1,
+        "artifact": settings.recipe.task == "classify",  # no decoding is written for other tasks yet
+    }
     return tuple(
         Stage(name, partial(write, settings), reads, tuple(one for one in needs if asked.get(one, True)))
         for name, (write, reads, needs) in _STAGES.items()
