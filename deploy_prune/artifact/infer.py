@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
-import onnxruntime
-from PIL import Image
 
 
 def read_manifest(folder: Path) -> Dict[str, Any]:
@@ -22,11 +20,15 @@ def read_manifest(folder: Path) -> Dict[str, Any]:
 
 def open_model(folder: Path, manifest: Dict[str, Any]) -> Any:
     """The model in ONNX Runtime on the CPU."""
+    import onnxruntime
+
     return onnxruntime.InferenceSession(str(folder / manifest["model"]), providers=["CPUExecutionProvider"])
 
 
 def prepare(path: Path, size: int) -> Any:
     """The picture as (1, 3, S, S), RGB in [0, 1]: the shorter side is brought to S and the middle taken."""
+    from PIL import Image
+
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     width, height = image.size
