@@ -3,22 +3,24 @@
 It needs onnxruntime, NumPy and Pillow, Python 3.8 or newer, and nothing of deploy_prune.
 """
 
+from __future__ import annotations  # list[str] on Python 3.8
+
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 
 
-def read_manifest(folder: Path) -> Dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """What ``manifest.json`` says."""
-    manifest: Dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     return manifest
 
 
-def open_model(folder: Path, manifest: Dict[str, Any]) -> Any:
+def open_model(folder: Path, manifest: dict[str, Any]) -> Any:
     """The model in ONNX Runtime on the CPU."""
     import onnxruntime
 
@@ -41,20 +43,20 @@ def prepare(path: Path, size: int) -> Any:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
-def compute_logits(session: Any, manifest: Dict[str, Any], picture: Path) -> Any:
+def compute_logits(session: Any, manifest: dict[str, Any], picture: Path) -> Any:
     """The file's output for a picture, (classes,)."""
     given = manifest["input"]
     return session.run(None, {given["name"]: prepare(picture, given["shape"][2])})[0][0]
 
 
-def decode(logits: Any, classes: List[str]) -> Dict[str, Any]:
+def decode(logits: Any, classes: list[str]) -> dict[str, Any]:
     """The class of the largest logit, and its share of the softmax."""
     powers = np.exp(logits - logits.max())
     best = int(logits.argmax())
     return {"class": classes[best], "score": float(powers[best] / powers.sum())}
 
 
-def find_differences(folder: Path) -> List[str]:
+def find_differences(folder: Path) -> list[str]:
     """One line for each sample whose output is not the expected one."""
     manifest = read_manifest(folder)
     session, faults = open_model(folder, manifest), []

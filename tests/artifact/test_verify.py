@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from tests.pipeline.small_recipe import PROFILE, RECIPE
+from pipeline.small_recipe import PROFILE, RECIPE
 
 pytestmark = pytest.mark.slow
 
