@@ -37,7 +37,7 @@ def prepare(path: Path, size: int) -> Any:
     short = min(width, height)
     if short != size:
         width, height = size * width // short, size * height // short
-        image = image.resize((width, height), Image.BILINEAR)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
     pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.float32) / 255  # (S, S, 3)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])

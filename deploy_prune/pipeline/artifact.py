@@ -49,7 +49,8 @@ def _write_samples(task: ClassificationTask, out: Path) -> list[dict[str, Any]]:
     """Copy validation pictures, spread over the classes, and compute the file's output on each."""
     pictures = task.samples("val", False)
     (out / "samples").mkdir()
-    found, step = [], max(len(pictures) // SAMPLES, 1)
+    found: list[dict[str, Any]] = []
+    step = max(len(pictures) // SAMPLES, 1)
     for index in range(0, len(pictures), step)[:SAMPLES]:
         (path, label), (image, _) = pictures.found[index], pictures[index]
         name = f"samples/{len(found)}{path.suffix.lower()}"
