@@ -33,6 +33,14 @@ class MeasurementError(DeployPruneError, RuntimeError):
     """A runtime refused the model or its worker process died."""
 
 
+class ConnectionLostError(MeasurementError):
+    """The connection to another machine was lost; what was being measured can be measured again."""
+
+
+class UnreachableHostError(MeasurementError):
+    """Another machine does not answer: it is off, restarts, or is in another network."""
+
+
 class UnreachableBudgetError(DeployPruneError):
     """No widths meet the budget; ``fastest_s`` is the lowest latency in seconds that the search can reach."""
 

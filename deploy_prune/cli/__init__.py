@@ -9,6 +9,7 @@ import typer
 import deploy_prune
 from deploy_prune.cli.bench import bench
 from deploy_prune.cli.data import data_app
+from deploy_prune.cli.device import device_app
 from deploy_prune.cli.inspect import inspect
 from deploy_prune.cli.profiles import profiles_app
 from deploy_prune.cli.prune import prune
@@ -28,6 +29,7 @@ app = typer.Typer(
 for command in (run, prune, bench, inspect, verify):
     app.command()(command)
 app.add_typer(data_app, name="data")
+app.add_typer(device_app, name="device")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(tables_app, name="tables")
 

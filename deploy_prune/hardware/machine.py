@@ -53,23 +53,51 @@ class Machine:
         return {**dataclasses.asdict(self), "fingerprint": self.fingerprint}
 
 
-def detect_machine(root: Path = Path("/")) -> Machine:
-    """Describe the machine from ``proc`` and ``sys`` under ``root``; never raises for what it cannot find."""
+@dataclasses.dataclass(frozen=True)
+class System:
+    """What an operating system tells a process, rather than its files."""
+
+    architecture: str
+    processor: str
+    cores: int
+    usable_cores: int
+    os: str
+
+
+def this_system() -> System:
+    """What the operating system tells this process."""
+    return System(
+        platform.machine(),
+        platform.processor(),
+        os.cpu_count() or 1,
+        _count_usable_cores(),
+        f"{platform.system()} {platform.release()}",
+    )
+
+
+def detect_machine(root: Path = Path("/"), system: System | None = None) -> Machine:
+    """Describe the machine from ``proc`` and ``sys`` under ``root``; never raises for what it cannot find.
+
+    Args:
+        root: where the files are; for another machine, those that it has sent.
+        system: what that machine's system says; None: this one's.
+    """
+    system = system or this_system()
     cpuinfo = _read_cpuinfo(root / "proc/cpuinfo")
     clocks = root / "sys/devices/system/cpu/cpu0/cpufreq"
     present = set((cpuinfo.get("flags") or cpuinfo.get("Features") or "").split())
     board = _read_text(root / "proc/device-tree/model")
     return Machine(
-        processor=board or cpuinfo.get("model name") or platform.processor() or platform.machine(),
-        architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
+        processor=board or cpuinfo.get("model name") or system.processor or system.architecture,
+        architecture=_ARCHITECTURES.get(system.architecture, system.architecture),
         flags=tuple(flag for flag in KERNEL_FLAGS if flag in present),
-        cores=os.cpu_count() or 1,
-        usable_cores=_count_usable_cores(),
+        cores=system.cores,
+        usable_cores=system.usable_cores,
         governor=_read_text(clocks / "scaling_governor"),
         min_frequency_hz=_read_khz(clocks / "scaling_min_freq"),
         max_frequency_hz=_read_khz(clocks / "scaling_max_freq"),
         memory_bytes=_read_memory_bytes(root / "proc/meminfo"),
-        os=f"{platform.system()} {platform.release()}",
+        os=system.os,
     )
 
 

@@ -44,8 +44,14 @@ class PowerState:
         return tuple(found)
 
 
-def read_power(root: Path = Path("/"), nvpmodel: str = "nvpmodel") -> PowerState:
-    """Read the files under ``root`` and ask ``nvpmodel -q``; never raises for what is not there."""
+def read_power(root: Path = Path("/"), nvpmodel: str = "nvpmodel", *, answer: str | None = None) -> PowerState:
+    """Read the files under ``root`` and ask ``nvpmodel -q``; never raises for what is not there.
+
+    Args:
+        root: where ``sys`` is.
+        nvpmodel: the command.
+        answer: what the command printed on another machine, which is then taken instead; empty: nothing.
+    """
     governor = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     limits = [
         (_read(folder / low), _read(folder / high))
@@ -53,16 +59,20 @@ def read_power(root: Path = Path("/"), nvpmodel: str = "nvpmodel") -> PowerState
         for folder in sorted((root / parent).glob(pattern))
     ]
     locked = all(low == high for low, high in limits) if limits else None
-    return PowerState(governor, locked, _ask_nvpmodel(nvpmodel))
+    return PowerState(governor, locked, _find_mode(_ask_nvpmodel(nvpmodel) if answer is None else answer))
 
 
-def _ask_nvpmodel(command: str) -> str | None:
-    """The name in ``NV Power Mode: MAXN`` (NVIDIA Jetson Linux developer guide, "nvpmodel")."""
+def _ask_nvpmodel(command: str) -> str:
     try:
         done = subprocess.run([command, "-q"], capture_output=True, text=True, check=False, timeout=_NVPMODEL_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    names = [line.partition(":")[2].strip() for line in done.stdout.splitlines() if line.startswith("NV Power Mode:")]
+        return ""
+    return done.stdout
+
+
+def _find_mode(answer: str) -> str | None:
+    """The name in ``NV Power Mode: MAXN`` (NVIDIA Jetson Linux developer guide, "nvpmodel")."""
+    names = [line.partition(":")[2].strip() for line in answer.splitlines() if line.startswith("NV Power Mode:")]
     return names[0] if names else None
 
 

@@ -42,8 +42,9 @@ class MeasuringLimits(_Strict):
 
 
 class PowerPolicy(_Strict):
-    """The clocks and the power that a profile asks for; checked before measuring, and never set (that needs root).
+    """The clocks and the power that a profile asks for; checked before measuring.
 
+    ``set``: make them so while measuring, by ``sudo -n``, and put them back; otherwise they are only checked.
     ``clocks``: "locked" (lowest and highest frequency are equal) or "observed" (as they are, and recorded).
     ``governor`` is the cpufreq governor and ``mode`` the name of the power mode of a Jetson; None: any.
     """
@@ -51,6 +52,7 @@ class PowerPolicy(_Strict):
     clocks: Literal["observed", "locked"] = "observed"
     governor: str | None = None
     mode: str | None = None
+    set: bool = False
 
 
 class TensorRtSettings(_Strict):
@@ -77,9 +79,10 @@ class HardwareProfile(_Strict):
 
     ``affinity`` lists the zero-based cores that the worker may use (None: the operating system chooses).
     ``axes`` gives a size to each dynamic axis of the model by its name; ``batch`` is the first axis of every
-    input. ``tensorrt`` has the settings of that engine. ``host`` is the machine to measure on (None: this one);
-    ``architecture`` and ``board`` are what that machine must be, where the profile is for one kind only. ``untested``:
-    it has not run on such a device yet.
+    input. ``tensorrt`` has the settings of that engine. ``host`` is the machine to measure on, as ``ssh`` takes it
+    (None: this one); ``python`` and ``environment`` are the interpreter there and variables for it. ``architecture``
+    and ``board`` are what that machine must be, where the profile is for one kind only. ``untested``: it has not run
+    on such a device yet.
     """
 
     name: str
@@ -95,6 +98,8 @@ class HardwareProfile(_Strict):
     tensorrt: TensorRtSettings = TensorRtSettings.model_validate({})
     power: PowerPolicy = PowerPolicy.model_validate({})
     host: str | None = None
+    python: str = "python3"
+    environment: dict[str, str] = Field(default_factory=dict)
     architecture: str | None = None
     board: str | None = None
     untested: bool = False

@@ -11,6 +11,7 @@ from deploy_prune.pipeline.summary import flatten_conditions, summarise_comparis
 from deploy_prune.report.bench import BenchEntry, ProfileResult
 from deploy_prune.report.result import Speedup
 from deploy_prune.runtime.comparison import Comparison
+from deploy_prune.runtime.hosts import find_host
 from deploy_prune.runtime.measure import compare, measure
 from deploy_prune.runtime.runner import Runner, require_model
 from deploy_prune.runtime.timing import Timing, require_alike
@@ -33,7 +34,7 @@ def assign_models(models: Sequence[Path], profiles: Sequence[HardwareProfile]) -
                 f"the profile {name!r} is given {names.count(name)} times; give each once, or name it anew"
             )
     for profile in profiles:
-        require_runnable(profile)
+        require_runnable(profile, find_host(profile))
     for model in models:
         if not any(_reads(profile, model) for profile in profiles):
             require_model(model, profiles[0])

@@ -22,6 +22,7 @@ from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_result import LatencyResult
 from deploy_prune.pipeline.latency_search import LatencySearch, Subject
 from deploy_prune.pipeline.limits import Limits
+from deploy_prune.runtime.hosts import find_host
 from deploy_prune.store import MeasurementStore
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def open_search(
     **options: Unpack[SearchOptions],
 ) -> LatencySearch:
     """The search for any number of budgets; ``folder`` holds files while it is used. Raises as prune_to_latency."""
-    require_searchable(profile)
+    require_searchable(profile, find_host(profile))
     limits, importance = options.get("limits"), options.get("importance")
     data, transform = options.get("calibration"), options.get("output_transform")
     for other in limits.also if limits else ():

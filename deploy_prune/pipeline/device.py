@@ -13,11 +13,11 @@ from typing import Any
 from torch import nn
 
 from deploy_prune.export.onnx import OnnxFlow, graph_digest, read_flow
-from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.latency.sample import NodeSample, VariantSample
 from deploy_prune.pipeline.layer_rows import make_rows
 from deploy_prune.runtime.comparison import Comparison
+from deploy_prune.runtime.hosts import find_host
 from deploy_prune.runtime.measure import compare, profile_nodes
 from deploy_prune.runtime.nodes import NodeProfile
 from deploy_prune.runtime.runner import engine_version
@@ -102,14 +102,15 @@ class Device:
 
 
 def record_key(kind: str, profile: HardwareProfile, subject: str) -> RecordKey:
-    """The key of a measurement under a profile on this machine; the profile's name does not count."""
-    left_out: dict[str, Any] = {"name": True, "untested": True, "tensorrt": True}
+    """The key of a measurement under a profile on its machine; its name, and the way to the machine, do not count."""
+    left_out: dict[str, Any] = {"name": True, "untested": True, "tensorrt": True, "python": True, "environment": True}
+    left_out["power"] = {"set"}
     if profile.engine == "tensorrt":
         left_out["tensorrt"] = {"trtexec", "cache", "build_timeout_s"}
-    conditions = profile.model_dump(mode="json", exclude=left_out)
+    conditions = {**profile.model_dump(mode="json", exclude=left_out), "host": None}
     return RecordKey(
         kind=kind,
-        machine=detect_machine().fingerprint,
+        machine=find_host(profile).machine.fingerprint,
         engine=f"{profile.engine} {engine_version(profile)}",
         conditions=json.dumps(conditions, sort_keys=True),
         subject=subject,

@@ -14,6 +14,7 @@ from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.latency.sampling import sample_widths
 from deploy_prune.pipeline.device import Device
 from deploy_prune.pipeline.latency_budget import Budget
+from deploy_prune.runtime.hosts import find_host
 from deploy_prune.search.memory import NodeTensors, decode_sizes, live_tensors, peak_steps
 from deploy_prune.search.menu import Menu
 from deploy_prune.search.polynomial import Polynomial, Work
@@ -49,7 +50,7 @@ class LatencyLimit:
             InputError: it does not exist, or cannot be searched under here.
         """
         profile = self.profile if isinstance(self.profile, HardwareProfile) else load_profile(self.profile)
-        require_searchable(profile)
+        require_searchable(profile, find_host(profile))
         return profile
 
 

@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from deploy_prune.count import Count, count
-from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.pipeline.device import Device, write_json
 from deploy_prune.pipeline.explaining import explain_comparison
 from deploy_prune.pipeline.front_files import FRONT, count_met, write_front
@@ -42,6 +41,7 @@ from deploy_prune.report.front import SCHEMA, Front, PhaseTime, PointExplanation
 from deploy_prune.report.front_plots import draw_budget_plots
 from deploy_prune.report.front_table import budget_line, budget_page
 from deploy_prune.report.result import ProfileName
+from deploy_prune.runtime.hosts import find_host
 from deploy_prune.runtime.measure import measure, profile_nodes
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.store import MeasurementStore
@@ -135,7 +135,7 @@ class _Sweep:
         front = Front(
             schema=SCHEMA,
             model=request.source,
-            profile=ProfileName(request.profile.name, detect_machine().fingerprint),
+            profile=ProfileName(request.profile.name, find_host(request.profile).machine.fingerprint),
             conditions=flatten_conditions(timing.conditions),
             loss_name=IMPORTANCE_LOSS if request.calibration is None else CALIBRATION_LOSS,
             dense=describe_dense(timing, counted, context.output_file(DENSE_ONNX)),

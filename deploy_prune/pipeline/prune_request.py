@@ -13,7 +13,6 @@ from torch import nn
 from deploy_prune.datasets.calibration import read_calibration
 from deploy_prune.errors import InputError
 from deploy_prune.hardware.availability import require_searchable
-from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.importance.calibration import Calibration
 from deploy_prune.importance.gradients import needs_gradients
@@ -22,6 +21,7 @@ from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_search import Subject
 from deploy_prune.pipeline.named_model import NamedModel, load_model
 from deploy_prune.pipeline.settings import device_facts
+from deploy_prune.runtime.hosts import find_host
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class PruneRequest:
             raise InputError(
                 f"importance {self.importance} needs gradients on real inputs: give --calibration, or choose l1 or l2"
             )
-        require_searchable(self.profile)
+        require_searchable(self.profile, find_host(self.profile))
         named = load_model(self.source, image_size=self.image_size, task=self.task)
         if not isinstance(named.inputs, torch.Tensor):
             kind = type(named.inputs).__name__
@@ -107,7 +107,7 @@ class PruneSubject:
         data = None if self.calibration is None else _digest({"": self.calibration})
         return {
             "model": [request.source, list(self.named.inputs.shape), _digest(tensors)],
-            "device": device_facts(request.profile, detect_machine()),
+            "device": device_facts(request.profile, find_host(request.profile).machine),
             "search": [request.importance, request.remove_branches, data],
             **{budget.name: budget.name for budget in request.budgets},
         }

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from deploy_prune.errors import InputError, MissingDependencyError
 from deploy_prune.hardware.availability import require_searchable
-from deploy_prune.hardware.machine import Machine, detect_machine
+from deploy_prune.hardware.machine import Machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.pipeline.recipe import Recipe
+from deploy_prune.runtime.hosts import find_host
 
 if TYPE_CHECKING:  # both import torch, which mistakes in a recipe need not wait for
     from deploy_prune.importance import Importance
@@ -55,12 +56,13 @@ class RunSettings:
             MissingDependencyError: a package that the run will need is not installed.
         """
         others = tuple(load_profile(one.profile) for one in recipe.budget.also)
-        settings = cls(recipe, load_profile(recipe.profile), detect_machine(), others)
+        profile = load_profile(recipe.profile)
+        settings = cls(recipe, profile, find_host(profile).machine, others)
         scored = _NEEDED_FOR_SCORE if recipe.library == "torchvision" and recipe.task != "classify" else {}
         digits = _NEEDED_FOR_DIGITS if recipe.data.name else {}
         require_packages(NEEDED | _NEEDED_FOR_LIBRARY[recipe.library] | scored | digits)
-        for profile in (settings.profile, *others):
-            require_searchable(profile)
+        for one in (profile, *others):
+            require_searchable(one, find_host(one))
         settings.facts()
         return settings
 

@@ -14,7 +14,6 @@ from torch import nn
 
 from deploy_prune.count import count
 from deploy_prune.errors import UnreachableBudgetError
-from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.pipeline.budget import SearchOptions, open_search
 from deploy_prune.pipeline.front_points import describe_dense, describe_result, describe_unreachable
@@ -24,6 +23,7 @@ from deploy_prune.pipeline.latency_search import LatencySearch
 from deploy_prune.pipeline.summary import flatten_conditions
 from deploy_prune.report.front import SCHEMA, Front, FrontPoint
 from deploy_prune.report.result import ProfileName
+from deploy_prune.runtime.hosts import find_host
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11 on
@@ -86,7 +86,7 @@ def prune_to_latencies(
     front = Front(
         schema=SCHEMA,
         model=type(model).__name__,
-        profile=ProfileName(profile.name, detect_machine().fingerprint),
+        profile=ProfileName(profile.name, find_host(profile).machine.fingerprint),
         conditions=flatten_conditions(search.dense.conditions),
         loss_name=IMPORTANCE_LOSS if options.get("calibration") is None else CALIBRATION_LOSS,
         dense=dense,

@@ -55,7 +55,21 @@ class ProfileResult:
         line = ", ".join(f"{key} {value}" for key, value in settings.items() if value not in (None, ""))
         if self.noise_floor is not None:
             line += f"\nNoise floor: {self.noise_floor:.1%}, the first model against itself."
+        line += self._readings_line()
         return line + "".join(f"\nDisturbed: {reason}." for reason in self.disturbances)
+
+    def _readings_line(self) -> str:
+        """Temperature, power and clock during the measurement, where the machine says them."""
+        readings = []
+        for name, unit, scale, digits in (
+            ("temperature_c", "°C", 1, 0),
+            ("power_w", "W", 1, 1),
+            ("frequency_hz", "GHz", 1e9, 2),
+        ):
+            low, high = self.conditions.get(f"contention.{name}") or (None, None)
+            if low is not None and high is not None:
+                readings.append(f"{low / scale:.{digits}f} to {high / scale:.{digits}f} {unit}")
+        return f"\nMeanwhile: {', '.join(readings)}." if readings else ""
 
 
 @dataclasses.dataclass(frozen=True)

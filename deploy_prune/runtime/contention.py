@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from deploy_prune.hardware.board import read_throttled
+
+Number = TypeVar("Number", int, float)
 
 # Below these, a load cannot be told from the system's own housekeeping (measured on an idle 2-core guest:
 # others used up to 0.05 cores, nothing was stolen, and the worker waited for less than 0.5 % of the time).
@@ -17,6 +21,11 @@ MAX_CLOCK_DROP = 0.05
 _SLOWING = ("Processor", "cpufreq", "devfreq", "intel_powerclamp")
 
 
+# The rail that feeds all others on a Jetson's module (NVIDIA, Jetson Linux developer guide, "Power monitor").
+_WHOLE_RAIL = "VDD_IN"
+_UNREAD = (None, None)
+
+
 @dataclasses.dataclass(frozen=True)
 class Contention:
     """What else the machine did during a measurement; what its kernel does not tell is None or empty.
@@ -26,7 +35,8 @@ class Contention:
     ready to run and had no core. ``throttles``: how often the processor says that it slowed down for heat;
     ``cooling``: the cooling devices that slowed something down at the start or at the end. ``load_average`` (1
     minute), ``pressure`` ("some avg10" in percent) and ``temperature_c`` (the hottest zone) are the readings at the
-    start and at the end, ``frequency_hz`` the lowest and the highest reading of the fastest core's clock.
+    start and at the end, ``frequency_hz`` the lowest and the highest reading of the fastest core's clock, ``power_w``
+    those of what the board draws. ``events``: what a board's own watch over its supply and heat said, in words.
     """
 
     duration_s: float
@@ -39,6 +49,8 @@ class Contention:
     pressure: tuple[float | None, float | None]
     temperature_c: tuple[float | None, float | None]
     frequency_hz: tuple[int | None, int | None]
+    power_w: tuple[float | None, float | None] = _UNREAD
+    events: tuple[str, ...] = ()
 
     @property
     def contended(self) -> bool:
@@ -62,6 +74,7 @@ class Contention:
             found.append(f"the processor throttled {self.throttles} times")
         if self.cooling:
             found.append(f"heat held back {', '.join(self.cooling)}")
+        found += [f"the board reports: {event}" for event in self.events]
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,12 +85,12 @@ class Contention:
     def from_dict(cls, data: Mapping[str, Any]) -> Contention:
         """The inverse of ``to_dict``, also after a way through JSON."""
         values: dict[str, Any] = {name: value for name, value in data.items() if name != "contended"}
-        for name in ("cooling", "load_average", "pressure", "temperature_c", "frequency_hz"):
-            values[name] = tuple(values[name])
+        for name in ("cooling", "load_average", "pressure", "temperature_c", "frequency_hz", "power_w", "events"):
+            if name in values:  # the last two are younger than the first measurements that were kept
+                values[name] = tuple(values[name])
         return cls(**values)
 
 
-_UNREAD = (None, None)
 UNOBSERVED = Contention(0.0, None, None, None, None, (), _UNREAD, _UNREAD, _UNREAD, _UNREAD)
 
 
@@ -116,6 +129,8 @@ def contention_between(
         pressure=(_read_pressure(first), _read_pressure(last)),
         temperature_c=(_read_temperature_c(first), _read_temperature_c(last)),
         frequency_hz=_span([_read_frequency_hz(state) for state in (first, *between, last)]),
+        power_w=_span([_read_power_w(state) for state in (first, *between, last)]),
+        events=_read_events([first, *between, last]),
     )
 
 
@@ -139,6 +154,8 @@ def contention_over(parts: Sequence[Contention]) -> Contention:
         pressure=(parts[0].pressure[0], parts[-1].pressure[1]),
         temperature_c=(parts[0].temperature_c[0], parts[-1].temperature_c[1]),
         frequency_hz=_span([reading for part in parts for reading in part.frequency_hz]),
+        power_w=_span([reading for part in parts for reading in part.power_w]),
+        events=tuple(dict.fromkeys(event for part in parts for event in part.events)),
     )
 
 
@@ -180,7 +197,21 @@ def _read_temperature_c(state: Mapping[str, Any]) -> float | None:
     return max((int(text) / 1000 for text in state["temperatures"]), default=None)
 
 
-def _span(readings: Sequence[int | None]) -> tuple[int | None, int | None]:
+def _read_power_w(state: Mapping[str, Any]) -> float | None:
+    """What the whole board draws: the rail of the supply, else the sum of those that are measured."""
+    rails = state["rails_w"]
+    return rails.get(_WHOLE_RAIL, sum(rails.values())) if rails else None
+
+
+def _read_events(states: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What a Raspberry Pi says at any of these moments, and which limits of a Jetson's current were passed between."""
+    now = [words for state in states for words in read_throttled(state["throttled"]) if "has " not in words]
+    first, last = states[0]["overcurrents"], states[-1]["overcurrents"]
+    passed = [f"over-current, {name} {last[name] - n} times" for name, n in first.items() if last.get(name, n) > n]
+    return tuple(dict.fromkeys((*now, *passed)))
+
+
+def _span(readings: Sequence[Number | None]) -> tuple[Number | None, Number | None]:
     known = [reading for reading in readings if reading is not None]
     return min(known, default=None), max(known, default=None)
 

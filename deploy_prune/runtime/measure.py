@@ -11,6 +11,7 @@ from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
 from deploy_prune.runtime.comparison import Comparison, estimate_ratio
 from deploy_prune.runtime.contention import contention_between
 from deploy_prune.runtime.nodes import NodeProfile, read_nodes
+from deploy_prune.runtime.remote import held_device, retrying
 from deploy_prune.runtime.runner import NO_RUNS, Runner, Runs
 from deploy_prune.runtime.timing import Timing, median_interval
 from deploy_prune.runtime.turns import prepare_turns, take_rounds, typical_s
@@ -30,13 +31,17 @@ def measure(model: Path, profile: HardwareProfile) -> Timing:
     Raises:
         InputError, MissingDependencyError, MeasurementError: see ``Runner``.
     """
-    with Runner(model, profile) as runner:
-        timings: list[Timing] = []
-        while len(timings) <= profile.measuring.repeats:
-            timings.append(_measure_once(runner))
-            if not timings[-1].conditions.contention.contended:
-                return timings[-1]
+    timings: list[Timing] = []
+
+    def take() -> Timing:
+        with Runner(model, profile) as runner:
+            while len(timings) <= profile.measuring.repeats:
+                timings.append(_measure_once(runner))
+                if not timings[-1].conditions.contention.contended:
+                    return timings[-1]
         return min(timings, key=lambda timing: timing.median_s)
+
+    return retrying(profile, take)
 
 
 def _measure_once(runner: Runner) -> Timing:
@@ -83,7 +88,8 @@ def compare(
     if null_test:
         null = compare(baseline, baseline, profile, rounds=rounds)
         noise = max(null.high, 1 / null.low) - 1
-    taken = take_rounds(Path(baseline), Path(candidate), profile, rounds, across_inputs=across_inputs)
+    with held_device(profile):
+        taken = take_rounds(Path(baseline), Path(candidate), profile, rounds, across_inputs=across_inputs)
     speedup, low, high = estimate_ratio(taken.pairs)
     return Comparison(
         pairs=taken.pairs,
@@ -113,8 +119,13 @@ def profile_nodes(model: Path, profile: HardwareProfile, *, reference: Path | No
     Raises:
         InputError, MissingDependencyError, MeasurementError: see ``Runner``.
     """
+    return retrying(profile, lambda: _profile_nodes(model, profile, reference))
+
+
+def _profile_nodes(model: Path, profile: HardwareProfile, reference: Path | None) -> NodeProfile:
     limits = profile.measuring
     with contextlib.ExitStack() as stack:
+        stack.enter_context(held_device(profile))
         plain = stack.enter_context(Runner(model, profile))
         profiled = stack.enter_context(Runner(model, profile, profiling=True))
         runners = [plain, profiled]

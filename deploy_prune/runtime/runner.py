@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from deploy_prune.errors import DeployPruneError, InputError, MeasurementError, MissingDependencyError
-from deploy_prune.hardware.availability import require_runnable
-from deploy_prune.hardware.machine import detect_machine
-from deploy_prune.hardware.power import read_power
+from deploy_prune.hardware.availability import require_power, require_runnable, where
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.build import Build
-from deploy_prune.runtime.client import WorkerProcess
 from deploy_prune.runtime.contention import UNOBSERVED, Contention
+from deploy_prune.runtime.hosts import find_host, read_host
 from deploy_prune.runtime.plain_names import PlainModel, make_plain
+from deploy_prune.runtime.remote import bring_model, explain_board, start_worker
 from deploy_prune.runtime.timing import Conditions
 from deploy_prune.runtime.worker.refusal import RefusedError
 from deploy_prune.runtime.worker.tensorrt_flags import show_version
@@ -98,14 +97,17 @@ class Runner:
     def __init__(self, model: Path, profile: HardwareProfile, *, profiling: bool = False) -> None:
         self.model, self.profile, self.runs_done = Path(model), profile, 0
         require_model(self.model, profile)
-        require_runnable(profile)
+        require_runnable(profile, find_host(profile))
         self._plain: PlainModel | None = None
         with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
             path, conditions, timeout_s = self._prepare(Path(folder))
-            self._process = WorkerProcess()
+            self._process = start_worker(profile)
             try:
+                self._host = read_host(self._process, profile)
+                require_power(profile, self._host)
+                model_there = bring_model(self._process, path, profile)
                 self._loaded = self._ask(
-                    "load", timeout_s, model=str(path.resolve()), conditions=conditions, profiling=profiling
+                    "load", timeout_s, model=model_there, conditions=conditions, profiling=profiling
                 )
             except BaseException:
                 self._process.end()
@@ -162,13 +164,13 @@ class Runner:
 
     def conditions(self, contention: Contention = UNOBSERVED) -> Conditions:
         """Everything that a timing of this runner is taken under."""
-        machine = detect_machine()
+        machine, power = self._host.machine, self._host.power
         return Conditions(
             profile=self.profile.name,
             machine=machine.fingerprint,
             processor=machine.processor,
             governor=machine.governor,
-            power_mode=read_power().mode,
+            power_mode=power.mode,
             clocks=self.profile.power.clocks,
             timer=self._loaded["timer"],
             engine=self.profile.engine,
@@ -208,12 +210,17 @@ class Runner:
 
     def _explain(self, refused: RefusedError) -> DeployPruneError:
         """The worker's refusal as the error that a user can act on."""
+        if (error := explain_board(refused, self.profile)) is not None:
+            return error
         reason = _ENGINE_PREFIX.sub("", " ".join(str(refused).split()))
         engine, install = self.profile.engine, self.profile.engine_facts.install
+        there = "" if self.profile.host is None else f" on {self.profile.host}"
         if refused.kind == "missing":
-            return MissingDependencyError(f"{engine} cannot be imported ({reason}); {install}")
+            return MissingDependencyError(f"{engine} cannot be imported{there} ({reason}); {install}")
         if refused.kind == "device":
-            return InputError(f"the profile {self.profile.name!r} cannot run here with {engine}: {reason}")
+            return InputError(
+                f"the profile {self.profile.name!r} cannot run {where(self.profile)} with {engine}: {reason}"
+            )
         if refused.kind == "input":
             return InputError(f"{self.model} does not fit the profile {self.profile.name!r}: {reason}")
         if refused.kind == "model":
@@ -222,11 +229,14 @@ class Runner:
 
 
 def engine_version(profile: HardwareProfile) -> str | None:
-    """Version of the profile's engine on this machine, None where it is not installed; trtexec is asked for its own.
+    """Version of the profile's engine on its machine, None where it is not installed; trtexec is asked for its own.
 
     Raises:
         InputError: there is no trtexec, or it is none of NVIDIA's that is known.
     """
+    if profile.host is not None:
+        host = find_host(profile)
+        return host.trtexec if profile.mode == "trtexec" else host.engines.get(profile.engine_facts.package)
     if profile.mode != "trtexec":
         return profile.engine_facts.version
     try:

@@ -19,6 +19,7 @@ pair of workers and A always first it was 1.2 and 0.6 %, and up to 2 %.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from pathlib import Path
 from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
 from deploy_prune.runtime.comparison import estimate_ratio
 from deploy_prune.runtime.contention import Contention, contention_between, contention_over
+from deploy_prune.runtime.remote import retrying
 from deploy_prune.runtime.runner import NO_RUNS, Runner, Runs
 from deploy_prune.runtime.timing import Conditions, Timing, median_interval, require_alike
 
@@ -74,10 +76,9 @@ def take_rounds(
     limits = profile.measuring
     pairs = []
     for number in range(limits.pairs):
-        if number % 2 == 0:
-            pairs.append(_take_pair(baseline, candidate, profile, rounds, across_inputs))
-        else:
-            pairs.append(_take_pair(candidate, baseline, profile, rounds, across_inputs).swapped())
+        models = (baseline, candidate) if number % 2 == 0 else (candidate, baseline)
+        pair = retrying(profile, functools.partial(_take_pair, *models, profile, rounds, across_inputs))
+        pairs.append(pair if number % 2 == 0 else pair.swapped())
     ratios = tuple(pair.ratios for pair in pairs)
     stop_reason = "rounds" if rounds is not None else _stop_reason(ratios, limits)
     contention = contention_over([pair.contention for pair in pairs])

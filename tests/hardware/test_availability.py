@@ -1,5 +1,6 @@
 """Which profiles can run on a machine, and what the others miss."""
 
+import dataclasses
 import importlib.util
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from deploy_prune.errors import InputError, MissingDependencyError
 from deploy_prune.hardware.availability import find_obstacles, require_runnable, require_searchable
 from deploy_prune.hardware.detect import NAME, detect_profile
+from deploy_prune.hardware.host import local_host
 from deploy_prune.hardware.machine import detect_machine
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 
@@ -69,9 +71,14 @@ def test_the_bindings_are_a_package(hidden):
 
 
 def test_a_host():
-    assert find_obstacles(profile(host="orin", architecture="riscv64")) == (
-        "it measures on the host 'orin', which this version cannot do yet",
+    here = dataclasses.replace(local_host(), engines={})
+    assert find_obstacles(profile(host="orin", architecture="riscv64"), host=here) == (
+        f"it is for riscv64, orin is {here.machine.architecture}",
+        "onnxruntime is not installed: install it on orin for python3",
     )
+    orin = profile(host="orin", engine="tensorrt", mode="trtexec", device="cuda")
+    assert find_obstacles(orin, host=dataclasses.replace(here, gpu=True))[0].startswith("no trtexec on PATH")
+    assert find_obstacles(orin, host=dataclasses.replace(here, gpu=True, trtexec="10.3.0")) == ()
 
 
 def test_a_gpu_is_looked_for_in_the_devices(tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.hardware.profile import load_profile
-from deploy_prune.pipeline import measuring, outcome
+from deploy_prune.pipeline import outcome, searching
 from deploy_prune.pipeline.device import record_key, write_json
 from deploy_prune.pipeline.device_step import WIDTHS
 from deploy_prune.pipeline.latency_search import design_variants
@@ -59,8 +59,8 @@ def opened(tmp_path, monkeypatch):
     for profile in (settings.profile, *settings.others):
         key = record_key("step", profile, f"two 3x3 convolutions, 64 to {WIDTHS} to 64 channels on 20x20")
         MeasurementStore().put(key, {"step": 16}, "test")
-    monkeypatch.setattr(measuring, "open_task", lambda settings, context: TASK)
-    monkeypatch.setattr(measuring, "design_variants", lambda prunable, device: design_variants(prunable, device, 8))
+    monkeypatch.setattr(searching, "open_task", lambda settings, context: TASK)
+    monkeypatch.setattr(searching, "design_variants", lambda prunable, device: design_variants(prunable, device, 8))
     folder = tmp_path / "run"
     for stage in ("baseline", "profile", "search", "benchmark"):
         (folder / stage).mkdir(parents=True)
@@ -80,10 +80,10 @@ def test_a_second_engine_is_profiled_searched_and_judged(opened):
     settings, folder = opened
     assert [one.name for one in settings.others] == ["second"] and load_profile(folder.parent / "second.yaml")
     assert settings.facts()["others"]
-    measuring.write_profile(settings, context(folder, "profile"))
+    searching.write_profile(settings, context(folder, "profile"))
     (dense_s,) = json.loads((folder / "profile" / "others.json").read_text())
     assert dense_s > 0
-    measuring.write_plan(settings, context(folder, "search"))
+    searching.write_plan(settings, context(folder, "search"))
     (size,) = json.loads((folder / "search" / "sizes.json").read_text())
     assert size["name"] == "parameters" and size["amount"] <= size["allowed"] == pytest.approx(0.035)
     dense = folder / "baseline" / "dense.onnx"

@@ -25,6 +25,9 @@ def state(time_s, own_cpu_s, *, busy=0, stolen=0, wait_ns=0, load="0.10", pressu
         "temperatures": [],
         "coolers": [],
         "cooling": [],
+        "rails_w": {},
+        "overcurrents": {},
+        "throttled": "",
         **kernel,
     }
 
@@ -62,6 +65,7 @@ def test_readings_at_both_ends_are_kept():
 def test_a_kernel_that_tells_nothing():
     files = "loadavg pressure stat schedstat clocks throttles temperatures coolers cooling"
     silent = {"ticks_per_s": None, **{name: [] for name in files.split()}}
+    silent |= {"rails_w": {}, "overcurrents": {}, "throttled": ""}
     seen = contention_between([{**silent, "time_s": 0, "own_cpu_s": 0}], [{**silent, "time_s": 1, "own_cpu_s": 1}])
     assert (seen.other_cores, seen.stolen_cores, seen.wait_share, seen.throttles) == (None,) * 4
     assert not seen.contended
@@ -112,3 +116,31 @@ def test_a_busy_machine_is_really_seen(make_model, brief):
             process.wait()
     assert timing.conditions.contention.contended
     assert timing.conditions.contention.other_cores > 0.2
+
+
+def test_what_a_board_draws_and_reports():
+    quiet = {
+        "rails_w": {"VDD_IN": 5.0, "VDD_CPU": 1.5},
+        "overcurrents": {"oc1_event_cnt": 3},
+        "throttled": "throttled=0x50000",
+    }
+    seen = contention_between(
+        [state(0, 0, **quiet)],
+        [state(2, 2, **{**quiet, "rails_w": {"VDD_IN": 6.5}, "overcurrents": {"oc1_event_cnt": 5}})],
+        [state(1, 1, **{**quiet, "rails_w": {"VDD_IN": 9.0}, "throttled": "throttled=0x50005"})],
+    )
+    assert seen.power_w == (5.0, 9.0)
+    assert seen.events == ("under-voltage", "throttled", "over-current, oc1_event_cnt 2 times")
+    assert seen.contended and seen.reasons[0] == "the board reports: under-voltage"
+    assert Contention.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
+
+
+def test_rails_without_one_for_the_whole_are_added():
+    rails = {"rails_w": {"VDD_GPU_SOC": 2.0, "VDD_CPU_CV": 0.5}}
+    assert contention_between([state(0, 0, **rails)], [state(1, 1, **rails)]).power_w == (2.5, 2.5)
+
+
+def test_measurements_kept_before_power_was_read():
+    old = contention_between([state(0, 0)], [state(1, 1)]).to_dict()
+    del old["power_w"], old["events"]
+    assert Contention.from_dict(old).power_w == (None, None)

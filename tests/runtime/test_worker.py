@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.runtime.client import WorkerProcess
-from deploy_prune.runtime.worker import MODULES
+from deploy_prune.runtime.worker import BOARD_MODULES, MODULES
 from deploy_prune.runtime.worker.onnxruntime_engine import collect_nodes
 from deploy_prune.runtime.worker.refusal import RefusedError
 
 FOLDER = importlib.resources.files("deploy_prune.runtime.worker")
-SOURCES = {name: (FOLDER / f"{name}.py").read_text() for name in MODULES}
+ALL = MODULES + BOARD_MODULES
+SOURCES = {name: (FOLDER / f"{name}.py").read_text() for name in ALL}
 PYTHON_38 = next(iter(sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python"))), None)
 needs_python_38 = pytest.mark.skipif(PYTHON_38 is None, reason="no Python 3.8 under ~/.pyenv/versions")
 
@@ -23,20 +24,20 @@ needs_python_38 = pytest.mark.skipif(PYTHON_38 is None, reason="no Python 3.8 un
 def test_every_module_is_sent():
     assert {entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".py")} == {
         "__init__.py",
-        *(f"{name}.py" for name in MODULES),
+        *(f"{name}.py" for name in ALL),
     }
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", ALL)
 def test_grammar_of_python_38(name):
     ast.parse(SOURCES[name], feature_version=(3, 8))
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", ALL)
 def test_imports_the_standard_library_one_engine_and_what_was_sent_before(name):
     imported = set(re.findall(r"^\s*(?:import|from) ([\w.]+)", SOURCES[name], re.MULTILINE))
     own = {module for module in imported if module.startswith("deploy_prune.")}
-    assert own <= {f"deploy_prune.runtime.worker.{earlier}" for earlier in MODULES[: MODULES.index(name)]}
+    assert own <= {f"deploy_prune.runtime.worker.{earlier}" for earlier in ALL[: ALL.index(name)]}
     engine = name.removesuffix("_engine")
     others = {module.partition(".")[0] for module in imported - own} - set(sys.stdlib_module_names)
     assert others <= ({engine, "numpy"} if name != engine else {"numpy"})

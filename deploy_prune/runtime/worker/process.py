@@ -23,6 +23,7 @@ from typing import Any, Protocol, runtime_checkable
 from deploy_prune.runtime.worker.onnxruntime_engine import OnnxRuntimeModel
 from deploy_prune.runtime.worker.openvino_engine import OpenVinoModel
 from deploy_prune.runtime.worker.refusal import RefusedError
+from deploy_prune.runtime.worker.sensors import ask_throttled, count_overcurrents, read_rails_w
 from deploy_prune.runtime.worker.tensorrt_engine import TensorRtModel
 from deploy_prune.runtime.worker.torch_engine import TorchModel
 from deploy_prune.runtime.worker.trtexec_engine import TrtexecModel
@@ -154,6 +155,9 @@ class Worker:
             "own_cpu_s": time.process_time(),
             "ticks_per_s": os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else None,
             **{name: read_texts(pattern) for name, pattern in STATE_FILES.items()},
+            "rails_w": read_rails_w(Path("/")),
+            "overcurrents": count_overcurrents(Path("/")),
+            "throttled": ask_throttled(),
         }
 
     def _loaded(self) -> Model | BlockModel:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_prune.hardware import availability
+from deploy_prune.hardware import host
 from deploy_prune.hardware.profile import HardwareProfile
 
 STAND_IN = Path(__file__).with_name("trtexec_stand_in.py")
@@ -16,7 +16,7 @@ LIMITS = {"min_runs": 20, "min_s": 0.0, "max_s": 20.0, "ci_width": 0.5, "pairs":
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Writes a program ``trtexec`` that is the stand-in, of the version that is given; returns its path."""
-    monkeypatch.setattr(availability, "_GPU_FILES", ("dev/null",))  # what stands for a GPU here
+    monkeypatch.setattr(host, "GPU_FILES", ("dev/null",))  # what stands for a GPU here
     monkeypatch.setenv("STAND_IN_CALLS", str(tmp_path / "calls"))
 
     def write(version):

@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from deploy_prune.errors import InputError, MeasurementError
-from deploy_prune.hardware import availability
+from deploy_prune.hardware import host
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.measure import compare, measure, profile_nodes
 from deploy_prune.runtime.runner import Runner
@@ -23,7 +23,7 @@ from deploy_prune.runtime.worker.cuda_runtime import load_library
 from deploy_prune.runtime.worker.refusal import RefusedError
 from deploy_prune.runtime.worker.tensorrt_engine import BuildRequest, set_choices
 
-GPU_FILES = availability._GPU_FILES
+GPU_FILES = host.GPU_FILES
 FOLDER = Path(__file__).with_name("python_stand_in")
 LIMITS = {"min_runs": 20, "min_s": 0.0, "max_s": 2.0, "ci_width": 0.5, "pairs": 2}
 
@@ -35,7 +35,7 @@ def make_profile(tmp_path, monkeypatch):
     library = tmp_path / "lib" / "libcudart.so.13"
     library.parent.mkdir()
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(FOLDER / "cudart.c")], check=True)
-    monkeypatch.setattr(availability, "_GPU_FILES", ("dev/null",))  # what stands for a GPU here
+    monkeypatch.setattr(host, "GPU_FILES", ("dev/null",))  # what stands for a GPU here
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setenv("PYTHONPATH", str(FOLDER))
     monkeypatch.setenv("LD_LIBRARY_PATH", str(library.parent))
