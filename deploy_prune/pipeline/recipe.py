@@ -60,7 +60,8 @@ class Recipe(Section):
     @property
     def stages_left_out(self) -> frozenset[str]:
         """The stages that this recipe does not ask for."""
-        asked = {"sparse": self.sparse.epochs > 0, "prepare": self.schedule.steps > 1}
+        classifier = self.task == "classify" and self.library in ("torchvision", "timm")
+        asked = {"sparse": self.sparse.epochs > 0, "prepare": self.schedule.steps > 1, "artifact": classifier}
         return frozenset(stage for stage, wanted in asked.items() if not wanted)
 
     @property

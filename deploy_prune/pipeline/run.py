@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deploy_prune.pipeline.artifact import write_artifact
 from deploy_prune.pipeline.handover import REPORT
 from deploy_prune.pipeline.measuring import write_alternatives, write_benchmark
 from deploy_prune.pipeline.modelling import (
@@ -68,6 +69,7 @@ _STAGES = {
             "alternatives",
         ),
     ),
+    "artifact": (write_artifact, ("export",), ("data", "search", "export", "report")),
 }
 
 

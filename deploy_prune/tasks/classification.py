@@ -134,6 +134,11 @@ class ClassificationTask(TorchTask):
             right += int((logits.argmax(1) == labels).sum())
         return right / len(val)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the data's classes, in the order of the logits."""
+        return self._found.classes
+
     def at_share(self, share: float) -> "ClassificationTask | None":
         """Return the task at the multiple of 32 pixels nearest to this share of the image size, if it is smaller."""
         size = max(round(share * self._size / STEP) * STEP, STEP)
