@@ -28,10 +28,10 @@ ALLOWED = {
     "runtime": {"errors", "hardware"},
     "export": {"errors"},
     "datasets": {"errors"},
-    "tasks": {"errors", "export", "datasets"},
+    "tasks": {"errors", "export", "datasets", "artifact"},
     "report": {"errors"},
     "store": {"errors"},
-    "artifact": {"errors"},
+    "artifact": {"errors", "mistakes"},
 }
 CORE = {"errors", "graph", "importance", "pruner", "recovery", "latency", "search", "count"}  # utils may print
 EVERYTHING = {*ALLOWED, "pipeline", ""}
@@ -44,7 +44,7 @@ HOMES = {
         "runtime/worker/onnxruntime_engine.py",
         "export/session.py",
         "export/int8.py",
-        "artifact/infer.py",
+        "artifact/inference/engine.py",
     },
     "torchmetrics": {"tasks/dense_metrics.py"},
     "faster_coco_eval": {"datasets/coco.py"},

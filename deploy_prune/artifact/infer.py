@@ -1,9 +1,9 @@
 """Run the model of this folder: ``python infer.py PICTURE...`` prints JSON, ``python infer.py --check`` tests itself.
 
-It needs onnxruntime, NumPy and Pillow, Python 3.8 or newer, and nothing of deploy_prune.
+It needs the model's engine, NumPy and Pillow, Python 3.8 or newer, and nothing of deploy_prune.
 """
 
-from __future__ import annotations  # list[str] on Python 3.8
+from __future__ import annotations
 
 import argparse
 import json
@@ -11,85 +11,78 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from deploy_prune.artifact.inference.answers import describe, write_class_map
+from deploy_prune.artifact.inference.decoding import decode
+from deploy_prune.artifact.inference.engine import choose_model, open_model
+from deploy_prune.artifact.inference.pictures import prepare
+from deploy_prune.artifact.inference.refusal import RefusalError
+from deploy_prune.artifact.inference.samples import check_model
+
+SCHEMA = 1
+
+
+def main() -> int:
+    """Print one JSON line per picture, or what ``--check`` found; 0: in order, 1: faults, 2: a mistake in the input."""
+    parser = argparse.ArgumentParser(description="Run the model of this folder.")
+    parser.add_argument("pictures", nargs="*", type=Path, help="JPEG or PNG files")
+    parser.add_argument("--check", action="store_true", help="compare with the expected outputs on the samples")
+    parser.add_argument("--model", help="file of the model; by default the manifest's first")
+    parser.add_argument("--masks", type=Path, help="folder for a map of class numbers per picture (segmentation)")
+    asked, folder = parser.parse_args(), Path(__file__).resolve().parent
+    if asked.check == bool(asked.pictures):
+        parser.error("name pictures, or give --check")
+    try:
+        manifest = read_manifest(folder)
+        if asked.check:
+            return check(folder, manifest, asked.model)
+        answer(folder, manifest, asked)
+    except RefusalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """What ``manifest.json`` says."""
-    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    path = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RefusalError(f"{path} cannot be read ({error}); take the folder from the run again") from error
+    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA:
+        raise RefusalError(f"{path} is not of schema {SCHEMA}; take the whole folder from one run")
     return manifest
 
 
-def open_model(folder: Path, manifest: dict[str, Any]) -> Any:
-    """The model in ONNX Runtime on the CPU."""
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(str(folder / manifest["model"]), providers=["CPUExecutionProvider"])
-
-
-def prepare(path: Path, size: int) -> Any:
-    """The picture as (1, 3, S, S), RGB in [0, 1]: the shorter side is brought to S and the middle taken."""
-    from PIL import Image
-
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    width, height = image.size
-    short = min(width, height)
-    if short != size:
-        width, height = size * width // short, size * height // short
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.float32) / 255  # (S, S, 3)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+def check(folder: Path, manifest: dict[str, Any], name: str | None) -> int:
+    """Check the models, or the one of this name, and say what was found."""
+    models = manifest["models"] if name is None else [choose_model(manifest, name)]
+    faults = [fault for model in models for fault in check_model(folder, manifest, model)]
+    for fault in faults:
+        print(f"fault: {fault}")
+    if not faults:
+        print(f"{len(models)} model(s) on {len(manifest['samples'])} samples: the outputs are those expected")
+        for model in models:
+            if model["score"] is not None:
+                print(f"{model['file']}: {manifest['metric']} {model['score']:.4f} on the samples")
+    return 1 if faults else 0
 
 
-def compute_logits(session: Any, manifest: dict[str, Any], picture: Path) -> Any:
-    """The file's output for a picture, (classes,)."""
-    given = manifest["input"]
-    return session.run(None, {given["name"]: prepare(picture, given["shape"][2])})[0][0]
-
-
-def decode(logits: Any, classes: list[str]) -> dict[str, Any]:
-    """The class of the largest logit, and its share of the softmax."""
-    powers = np.exp(logits - logits.max())
-    best = int(logits.argmax())
-    return {"class": classes[best], "score": float(powers[best] / powers.sum())}
-
-
-def find_differences(folder: Path) -> list[str]:
-    """One line for each sample whose output is not the expected one."""
-    manifest = read_manifest(folder)
-    session, faults = open_model(folder, manifest), []
-    for sample in manifest["samples"]:
-        expected = np.asarray(sample["output"], np.float32)
-        got = compute_logits(session, manifest, folder / sample["file"])
-        if got.shape != expected.shape:
-            faults.append(f"{sample['file']}: output of shape {got.shape}, expected {expected.shape}")
-            continue
-        off = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-30))
-        if not off <= manifest["tolerance"]:  # also where it is not a number
-            faults.append(f"{sample['file']}: output differs by {off:.1e} of its size, allowed {manifest['tolerance']}")
-    return faults
-
-
-def main() -> int:
-    """Print one JSON line per picture, or what ``--check`` found."""
-    parser = argparse.ArgumentParser(description="Run the model of this folder.")
-    parser.add_argument("pictures", nargs="*", type=Path)
-    parser.add_argument("--check", action="store_true", help="compare with the expected outputs of the samples")
-    asked, folder = parser.parse_args(), Path(__file__).resolve().parent
-    if asked.check:
-        faults = find_differences(folder)
-        print("\n".join(faults) or "the outputs on the samples are those expected")
-        return 1 if faults else 0
-    if not asked.pictures:
-        parser.error("name a picture, or give --check")
-    manifest = read_manifest(folder)
-    session = open_model(folder, manifest)
-    for picture in asked.pictures:
-        found = decode(compute_logits(session, manifest, picture), manifest["classes"])
-        print(json.dumps({"picture": str(picture), **found}))
-    return 0
+def answer(folder: Path, manifest: dict[str, Any], asked: argparse.Namespace) -> None:
+    """Print what is in each picture."""
+    if asked.masks is not None and manifest["postprocessing"]["kind"] != "class_map":
+        raise RefusalError("--masks is for segmentation into classes, which this model does not do; leave it out")
+    run = open_model(folder, choose_model(manifest, asked.model))
+    for path in asked.pictures:
+        values, placement = prepare(path, manifest["preprocessing"])
+        found = decode(run(values), manifest, placement)
+        written = {}
+        if asked.masks is not None:
+            asked.masks.mkdir(parents=True, exist_ok=True)
+            target = asked.masks / f"{path.stem}.png"
+            write_class_map(found, placement, target)
+            written = {"mask": str(target)}
+        print(json.dumps({"picture": str(path), **describe(found, manifest["classes"]), **written}))
 
 
 if __name__ == "__main__":

@@ -1,33 +1,56 @@
-"""Check an artifact folder again: its manifest, the checksums, and that the file computes what it did."""
+"""Check an artifact folder again: its manifest, the checksums, and that its models compute what they did."""
 
 import hashlib
-import json
+import importlib.util
 from pathlib import Path
-from typing import Any
 
-from deploy_prune.errors import InputError
+from deploy_prune.artifact.inference.engine import ENGINES
+from deploy_prune.artifact.inference.samples import check_model
+from deploy_prune.artifact.manifest import MANIFEST, read_manifest
+from deploy_prune.errors import MissingDependencyError
 
-SCHEMA = 1
-MANIFEST = "manifest.json"
-_FIELDS = {"schema", "task", "model", "input", "classes", "tolerance", "samples", "files"}
+OWN_CHECKSUM = "manifest.json.sha256"  # as `sha256sum --check` reads it
+_APART = {MANIFEST, OWN_CHECKSUM, "stage.json"}  # the last is the run's own note
+_NEEDED = {"PIL": "pillow", "onnxruntime": "'deploy_prune[onnx]'"}
 
 
 def find_faults(folder: Path) -> list[str]:
-    """One line for each fault. The file is run only if all checksums are right; the folder's code never is.
+    """One line for each fault. Models are run only if all files are in order; the folder's code never is.
 
     Raises:
         InputError: there is no manifest, or it is not one of this schema.
+        MissingDependencyError: what runs the models is not installed.
     """
-    manifest = _read_manifest(folder)
-    faults = [fault for name, digest in manifest["files"].items() if (fault := _find_damage(folder, name, digest))]
+    manifest = read_manifest(folder)
+    faults = _find_manifest_damage(folder)
+    for name, digest in sorted(manifest.files.items()):
+        faults += _find_damage(folder, name, digest)
+    strangers = sorted(list_files(folder) - manifest.files.keys())
+    faults += [f"{name} is not in the manifest; take it away" for name in strangers]
     if faults:
         return faults
-    from deploy_prune.artifact.infer import find_differences  # needs onnxruntime
+    for package, install in _NEEDED.items():
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(f"running the models needs {package}; run: pip install {install}")
+    plain = manifest.to_plain()
+    return [
+        fault for model in plain["models"] if model["engine"] in ENGINES for fault in check_model(folder, plain, model)
+    ]
 
-    try:
-        return find_differences(folder)
-    except Exception as error:  # whatever the engine raises on a file that it cannot run
-        return [f"{manifest['model']} does not run: {str(error).strip().splitlines()[0]}"]
+
+def list_left_out(folder: Path) -> list[str]:
+    """One line for each model that nothing here runs, which :func:`find_faults` therefore does not."""
+    models = [model for model in read_manifest(folder).models if model.engine not in ENGINES]
+    return [f"{model.file} is for {model.engine}; only its checksum is right" for model in models]
+
+
+def list_files(folder: Path) -> set[str]:
+    """The files of an artifact by their names in the manifest, which they may be missing in; not the manifest itself.
+
+    Python's own cache, which ``infer.py`` leaves, is no part of it.
+    """
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return {name for name in found - _APART if "__pycache__" not in name.split("/")}
 
 
 def checksum(path: Path) -> str:
@@ -35,31 +58,21 @@ def checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _find_damage(folder: Path, name: str, digest: str) -> str | None:
+def _find_manifest_damage(folder: Path) -> list[str]:
+    try:
+        said = (folder / OWN_CHECKSUM).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        return [f"{OWN_CHECKSUM} is missing or unreadable"]
+    return [] if said == [checksum(folder / MANIFEST), MANIFEST] else [f"{MANIFEST} was changed: see {OWN_CHECKSUM}"]
+
+
+def _find_damage(folder: Path, name: str, digest: str) -> list[str]:
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
-        return f"{name} is outside the folder; expected files of the artifact alone"
+        return [f"{name} leads out of the folder; expected a file of the artifact"]
     if not path.is_file():
-        return f"{name} is missing"
-    if checksum(path) != digest:
-        return f"{name} was changed: its SHA-256 is not that of the manifest"
-    return None
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise InputError(f"no {path}; expected the artifact folder of a finished run")
+        return [f"{name} is missing"]
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); take the folder from the run again") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        got = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
-        raise InputError(f"{path} has schema {got}, expected {SCHEMA}; use the version of deploy_prune that wrote it")
-    if missing := sorted(_FIELDS - manifest.keys()):
-        raise InputError(f"{path} lacks {', '.join(missing)}; take the folder from the run again")
-    listed = {manifest["model"], *(sample["file"] for sample in manifest["samples"])}
-    if unlisted := sorted(listed - manifest["files"].keys()):
-        raise InputError(f"{path} has no checksum of {', '.join(unlisted)}; take the folder from the run again")
-    return manifest
+        return [] if checksum(path) == digest else [f"{name} was changed: its SHA-256 is not that of the manifest"]
+    except OSError as error:
+        return [f"{name} cannot be read: {error.strerror}"]

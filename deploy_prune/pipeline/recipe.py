@@ -60,8 +60,7 @@ class Recipe(Section):
     @property
     def stages_left_out(self) -> frozenset[str]:
         """The stages that this recipe does not ask for."""
-        classifier = self.task == "classify" and self.library in ("torchvision", "timm")
-        asked = {"sparse": self.sparse.epochs > 0, "prepare": self.schedule.steps > 1, "artifact": classifier}
+        asked = {"sparse": self.sparse.epochs > 0, "prepare": self.schedule.steps > 1}
         return frozenset(stage for stage, wanted in asked.items() if not wanted)
 
     @property

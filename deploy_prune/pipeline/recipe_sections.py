@@ -155,6 +155,7 @@ class FinetuneRecipe(TrainRecipe):
 
 
 class ExportRecipe(Section):
-    """The ONNX file and its check against the PyTorch module."""
+    """The ONNX file, its check against the PyTorch module, and the artifact's samples of the validation data."""
 
     parity_images: int = pydantic.Field(default=8, ge=1)  # real training images on which the two are compared
+    samples: int = pydantic.Field(default=8, ge=0)  # validation pictures in the artifact; 0: none leave the house

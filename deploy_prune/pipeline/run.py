@@ -69,7 +69,7 @@ _STAGES = {
             "alternatives",
         ),
     ),
-    "artifact": (write_artifact, ("export",), ("data", "search", "export", "report")),
+    "artifact": (write_artifact, ("export", "artifact"), ("data", "search", "export", "report")),
 }
 
 

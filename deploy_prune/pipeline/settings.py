@@ -114,7 +114,8 @@ class RunSettings:
             "schedule": recipe.schedule.model_dump(),
             "recover": recipe.recovery_images,
             "finetune": recipe.finetune.model_dump(),
-            "export": [recipe.name, recipe.export.model_dump()],
+            "export": [recipe.name, recipe.export.model_dump(exclude={"samples"})],
+            "artifact": recipe.export.samples,
             "alternatives": recipe.alternatives,
         }
 

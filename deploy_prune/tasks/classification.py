@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from deploy_prune.artifact.manifest import Label, Postprocessing, Preprocessing
 from deploy_prune.datasets.image_folder import ImageFolder, check_pictures, list_image_folder
 from deploy_prune.datasets.pixels import read_rgb
 from deploy_prune.errors import InputError, MissingDependencyError
 from deploy_prune.tasks.classifiers import Classifier, build_classifier, native_size
+from deploy_prune.tasks.delivery import Delivery, DeliverySample, spread
 from deploy_prune.tasks.distillation import Distillation
 from deploy_prune.tasks.fit_settings import FitSettings
 from deploy_prune.tasks.predict import Predict
@@ -134,10 +136,16 @@ class ClassificationTask(TorchTask):
             right += int((logits.argmax(1) == labels).sum())
         return right / len(val)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the data's classes, in the order of the logits."""
-        return self._found.classes
+    def delivery(self, n: int) -> Delivery:
+        """Return how pictures become logits, and pictures of the validation data, spread over the classes."""
+        pictures = self.samples("val", False)
+        samples = tuple(
+            DeliverySample(inputs[None], pictures.found[i][0], Label(kind="class", class_number=label))
+            for i in spread(len(pictures), n)
+            for inputs, label in (pictures[i],)
+        )
+        preprocessing = Preprocessing(kind="crop", size=self._size)
+        return Delivery(self._found.classes, preprocessing, Postprocessing(kind="logits"), samples)
 
     def at_share(self, share: float) -> "ClassificationTask | None":
         """Return the task at the multiple of 32 pixels nearest to this share of the image size, if it is smaller."""

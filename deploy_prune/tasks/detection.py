@@ -10,15 +10,19 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from deploy_prune.datasets.coco import CocoSet, check_coco_pictures, read_coco
+from deploy_prune.artifact.manifest import Label, LabelledObject, Postprocessing, Preprocessing, Selection
+from deploy_prune.datasets.coco import CocoImage, CocoSet, check_coco_pictures, read_coco
+from deploy_prune.tasks.delivery import Delivery, DeliverySample, spread
 from deploy_prune.tasks.dense import DenseTask
 from deploy_prune.tasks.dense_data import CocoImages, collate_targets
 from deploy_prune.tasks.dense_metrics import Found, mean_average_precision
 from deploy_prune.tasks.detector import Detector
 from deploy_prune.tasks.predict import Predict
-from deploy_prune.tasks.selection import select_detections
+from deploy_prune.tasks.selection import CANDIDATES, DETECTIONS, OVERLAP, SCORE, select_detections
 
 PER_BATCH = 8  # pictures judged at once
+SCORING = Selection(score=SCORE, overlap=OVERLAP, candidates=CANDIDATES, most=DETECTIONS, every_class=True)
+ANSWERS = SCORING.model_copy(update={"score": 0.25})  # what a user wants to see; Ultralytics' default too
 MASK_LEVEL = 0.5  # probability from which a pixel belongs to an object
 
 
@@ -76,6 +80,14 @@ class _DetectorTask(DenseTask):
         kind: Literal["bbox", "segm"] = "segm" if self.drawn else "bbox"
         return mean_average_precision(pairs(), kind)
 
+    def delivery(self, n: int) -> Delivery:
+        """Return how pictures become boxes, and validation pictures with theirs; masks are not decoded yet."""
+        pictures = self.samples("val", False)
+        samples = tuple(_as_sample(pictures.images[i], pictures[i][0][None]) for i in spread(len(pictures), n))
+        found = Postprocessing(kind="boxes", selection=ANSWERS, scoring=SCORING)
+        preprocessing = Preprocessing(kind="stretch", size=self.image_size)
+        return Delivery(self.classes, preprocessing, Postprocessing(kind="raw") if self.drawn else found, samples)
+
     def check_data(self, progress: Progress | None) -> None:
         """Decode every picture."""
         check_coco_pictures(self._found, progress)
@@ -101,6 +113,11 @@ class _DetectorTask(DenseTask):
     @cached_property
     def _found(self) -> CocoSet:
         return read_coco(self.data, masks=self.drawn)
+
+
+def _as_sample(image: CocoImage, inputs: Tensor) -> DeliverySample:
+    objects = tuple(LabelledObject(class_number=one.label, box=one.box, crowd=one.crowd) for one in image.objects)
+    return DeliverySample(inputs, image.path, Label(kind="objects", objects=objects))
 
 
 @dataclass(frozen=True)

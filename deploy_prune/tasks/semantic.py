@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from deploy_prune.artifact.manifest import Label, Postprocessing, Preprocessing
 from deploy_prune.datasets.image_masks import VOID, ImageMasks, check_image_masks, list_image_masks
+from deploy_prune.tasks.delivery import Delivery, DeliverySample, spread
 from deploy_prune.tasks.dense import DenseTask
 from deploy_prune.tasks.dense_data import MaskedImages
 from deploy_prune.tasks.dense_metrics import mean_iou
@@ -76,6 +78,16 @@ class SemanticTask(DenseTask):
                 yield predict(images).argmax(dim=1), labels
 
         return mean_iou(pairs(), len(self.classes), VOID)
+
+    def delivery(self, n: int) -> Delivery:
+        """Return how pictures become logits per pixel, and validation pictures with their masks."""
+        pictures = self.samples("val", False)
+        chosen = [(pictures.pairs[i], pictures[i][0][None]) for i in spread(len(pictures), n)]
+        samples = tuple(
+            DeliverySample(inputs, pair.image, Label(kind="class_map"), pair.mask) for pair, inputs in chosen
+        )
+        preprocessing = Preprocessing(kind="stretch", size=self.image_size)
+        return Delivery(self.classes, preprocessing, Postprocessing(kind="class_map"), samples)
 
     def check_data(self, progress: Progress | None) -> None:
         """Decode every picture and mask."""

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from rich.progress import Progress
 from torch import Tensor, nn
 
+from deploy_prune.tasks.delivery import Delivery
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -93,6 +95,9 @@ class Task(Protocol):
 
         ``simplify=False`` saves time where the file is only measured: ONNX Runtime simplifies it to the same graph.
         """
+
+    def delivery(self, n: int) -> Delivery:
+        """Return how the file that :meth:`export_onnx` wrote is used, with up to ``n`` validation samples."""
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write ``model``, structure and float32 weights, in the format that the task's own library loads."""

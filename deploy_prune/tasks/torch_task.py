@@ -16,10 +16,12 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from deploy_prune.artifact.manifest import Postprocessing, Preprocessing
 from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.tasks.attention_transfer import Watched, find_stages
 from deploy_prune.tasks.batches import TrainingBatches, seeded
+from deploy_prune.tasks.delivery import Delivery, DeliverySample, spread
 from deploy_prune.tasks.distillation import Distillation
 from deploy_prune.tasks.fit import Fit
 from deploy_prune.tasks.fit_settings import FitSettings
@@ -34,7 +36,7 @@ class TorchTask(ABC):
     """A network's purpose together with its data; the methods that are not described here are ``tasks.task.Task``'s.
 
     To be written: :meth:`network`, :meth:`samples`, :meth:`loss`, :meth:`score`. May be written anew:
-    :meth:`distilled_loss`, :meth:`collate`, :meth:`at_share`, :meth:`smaller`, :meth:`check_data`,
+    :meth:`delivery`, :meth:`distilled_loss`, :meth:`collate`, :meth:`at_share`, :meth:`smaller`, :meth:`check_data`,
     :meth:`check_network`, :meth:`about` and the attributes.
 
     Attributes:
@@ -155,6 +157,14 @@ class TorchTask(ABC):
     ) -> Path:
         """Write ``model`` as one ONNX file that takes inputs of shape (1, ...); ``simplify`` changes nothing here."""
         return export_onnx(model, self.example_inputs(), path, metadata=metadata)
+
+    def delivery(self, n: int) -> Delivery:
+        """Return validation inputs as arrays: what outputs mean is not known here."""
+        data = self.samples("val", False)
+        inputs = [self.collate([data[i]])[0] for i in spread(len(data), n)]
+        shape = tuple(self.example_inputs().shape)
+        samples = tuple(DeliverySample(one) for one in inputs)
+        return Delivery((), Preprocessing(kind="array", shape=shape), Postprocessing(kind="raw"), samples)
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write the module as ``torch.load(path, weights_only=False)["model"]`` gives it back, in float32."""

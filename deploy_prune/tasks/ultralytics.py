@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import set_metadata
 from deploy_prune.tasks import ultralytics_api as api
+from deploy_prune.tasks.delivery import Delivery
 from deploy_prune.tasks.epoch_bar import EpochBar
 from deploy_prune.tasks.kept_module import check_trainable, refuse_rebuild
 from deploy_prune.tasks.resume import TrainingState, run_key
 from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
 from deploy_prune.tasks.task import Metric, Regularizer
 from deploy_prune.tasks.ultralytics_data import open_data, training_batches
+from deploy_prune.tasks.ultralytics_delivery import describe_delivery
 from deploy_prune.tasks.ultralytics_faults import check_data
 from deploy_prune.tasks.ultralytics_kinds import find_kind
 from deploy_prune.tasks.ultralytics_run import TrainingRun
@@ -128,7 +130,7 @@ class UltralyticsTask:
 
     def training_images(self) -> int:
         """Return how many training images Ultralytics finds."""
-        return len(api.training_images(self.task, open_data(self.task, self.data), self.image_size))
+        return len(api.labelled_images(self.task, open_data(self.task, self.data), self.image_size))
 
     def calibration_inputs(self, n: int) -> Tensor:
         """Return ``n`` training images, spread evenly over the set, of shape (n, 3, H, W).
@@ -164,6 +166,10 @@ class UltralyticsTask:
             set_metadata(exported, own | dict(metadata or {}))
             onnx.save(exported, raw)
             return raw.replace(path)
+
+    def delivery(self, n: int) -> Delivery:
+        """Return how the file is used; boxes are decoded, of the other tasks' outputs only those of classification."""
+        return describe_delivery(self.task, self.data, self.image_size, n)
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write ``model`` as ``ultralytics.YOLO(path)`` loads it, in float32 (YOLO.save rounds to FP16).

@@ -221,8 +221,10 @@ def training_loss(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     return found
 
 
-def training_images(task: str, data: Mapping[str, Any], image_size: int) -> Sequence[Mapping[str, Any]]:
-    """Return the training images without augmentation; ``[i]["img"]`` is RGB of shape (3, H, W).
+def labelled_images(
+    task: str, data: Mapping[str, Any], image_size: int, split: str = "train"
+) -> Sequence[Mapping[str, Any]]:
+    """Return the images of "train" or "val" without augmentation; ``[i]["img"]`` is RGB of shape (3, H, W).
 
     It is uint8, but for classification float32 in [0, 1].
     """
@@ -232,9 +234,9 @@ def training_images(task: str, data: Mapping[str, Any], image_size: int) -> Sequ
 
         settings: Any = get_cfg(overrides={"task": task, "imgsz": image_size})
         if task == "classify":
-            folder: Any = ClassificationDataset(data["train"], settings, names=data["names"])
+            folder: Any = ClassificationDataset(data[split], settings, names=data["names"])
             return folder
-        images: Any = build_yolo_dataset(settings, data["train"], 1, dict(data), mode="val", rect=False)
+        images: Any = build_yolo_dataset(settings, data[split], 1, dict(data), mode="val", rect=False)
         return images
 
 

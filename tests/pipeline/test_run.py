@@ -27,7 +27,7 @@ TINY = {
     "export": {"parity_images": 2},
     "budget": {"speedup": 1.2, "max_mac_share": 0.8, "max_file_mib": 11.0},
 }
-ASKED = [stage for stage in _STAGES if stage not in ("sparse", "prepare", "artifact")]
+ASKED = [stage for stage in _STAGES if stage not in ("sparse", "prepare")]
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,139 @@
+"""The README of an artifact, written from its manifest for whoever builds it into a product."""
+
+from deploy_prune.artifact.manifest import Manifest, Measured, ModelFile, Preprocessing
+
+_TASKS = {
+    "classify": "tells which of its classes a picture shows",
+    "detect": "finds objects and their boxes",
+    "semantic": "tells the class of every pixel",
+    "segment": "finds objects, their boxes and their outlines",
+    "pose": "finds objects and their keypoints",
+    "obb": "finds objects and their turned boxes",
+}
+_INPUTS = {
+    "crop": "The shorter side is brought to {size} pixels (Pillow's bilinear filter), and the middle square is taken.",
+    "stretch": "Both sides are brought to {size} pixels (Pillow's bilinear filter), whatever the proportions.",
+    "letterbox": "The longer side is brought to {size} pixels (bilinear between pixels, no averaging), the picture put "
+    "in the middle of a square, and the rest filled with grey 114.",
+    "array": "It is a NumPy file (`.npy`), float32 of shape {shape}; nothing is done to it.",
+}
+_OUTPUTS = {
+    "logits": "Logits of the classes, (1, classes). Softmax gives shares; the largest is the answer.",
+    "probabilities": "Shares of the classes, (1, classes); the largest is the answer.",
+    "class_map": "Logits per pixel, (1, classes, height, width); a pixel's class is that of its largest.",
+    "yolo_boxes": "(1, 4 + classes, N), no suppression inside: x and y of the centre, width and height in pixels of "
+    "the input, then a score from 0 to 1 per class.",
+    "boxes": "Corners of boxes in pixels of the input, (1, N, 4) or one per class (1, N, classes, 4), and scores from "
+    "0 to 1, (1, N, classes); the last suppression is not inside.",
+    "raw": "**No decoding is written for these outputs yet**: `infer.py` prints their shapes and ranges.",
+}
+
+
+def write_readme(manifest: Manifest) -> str:
+    """The text."""
+    sections = [_head(manifest), _try_it(manifest), _models(manifest), _input(manifest), _output(manifest)]
+    sections += [_measured(manifest), _files()]
+    return "\n\n".join(sections) + "\n"
+
+
+def _head(manifest: Manifest) -> str:
+    does = _TASKS.get(manifest.task, f"is for the task `{manifest.task}`")
+    notes = "".join(f"\n- {note}" for note in manifest.notes)
+    return f"# {manifest.network}, pruned\n\nA network that {does}. `manifest.json` has all of this as data." + (
+        f"\n\n**Before you use it:**\n{notes}" if notes else ""
+    )
+
+
+def _try_it(manifest: Manifest) -> str:
+    given = "INPUT.npy" if manifest.preprocessing.kind == "array" else "PICTURE"
+    engines = " ".join(dict.fromkeys(model.engine for model in manifest.models))
+    return f"""## Try it
+
+```bash
+pip install {engines} numpy pillow
+python infer.py --check         # are the outputs on samples/ what they were? exit code 0: yes
+python infer.py {given}...      # one line of JSON each
+sha256sum --check manifest.json.sha256
+```
+
+Python 3.8 or newer. `infer.py` and `inference/` are plain code to read and to take over."""
+
+
+def _models(manifest: Manifest) -> str:
+    rows = [
+        f"| `{one.file}` | {one.engine} | {one.precision} | {_tensors(one)} | {_score(one)} |"
+        for one in manifest.models
+    ]
+    head = f"| file | engine | precision | inputs and outputs | {manifest.metric or 'score'} on the samples |"
+    return "\n".join(["## Models", "", head, "| --- | --- | --- | --- | --- |", *rows])
+
+
+def _tensors(model: ModelFile) -> str:
+    shown = [f"`{one.name}` {one.dtype}{list(one.shape)}" for one in (*model.inputs, *model.outputs)]
+    count = len(model.inputs)
+    return ", ".join(shown[:count]) + " → " + ", ".join(shown[count:])
+
+
+def _score(model: ModelFile) -> str:
+    return "" if model.score is None else f"{model.score:.4f}"
+
+
+def _input(manifest: Manifest) -> str:
+    given: Preprocessing = manifest.preprocessing
+    lines = [_INPUTS[given.kind].format(size=given.size, shape=list(given.shape or ()))]
+    if given.kind != "array":
+        lines.append("Then: RGB, channels first, float32, divided by 255. The network normalises by itself.")
+        turned = "turned as its EXIF orientation says" if given.exif_orientation else "taken as it is stored"
+        lines.append(f"A picture is {turned}.")
+    return "## Input\n\n" + "\n".join(lines)
+
+
+def _output(manifest: Manifest) -> str:
+    asked = manifest.postprocessing
+    lines = [_OUTPUTS[asked.kind]]
+    if asked.selection is not None:
+        chosen = asked.selection
+        lines.append(
+            f"`infer.py` keeps boxes above a score of {chosen.score:g}, at most {chosen.most} per picture; a box that "
+            f"overlaps a better one of its class by an IoU above {chosen.overlap:g} goes."
+        )
+    if manifest.classes:
+        lines.append(f"\n{len(manifest.classes)} classes, in this order: {', '.join(manifest.classes)}.")
+    return "## Output\n\n" + "\n".join(lines)
+
+
+def _measured(manifest: Manifest) -> str:
+    budget = manifest.budget
+    asked = f", {budget.speedup:.2f} times the dense network's speed" if budget.speedup else ""
+    lines = [
+        f"Under the profile `{manifest.profile}` on {manifest.conditions.get('processor') or manifest.machine}; all "
+        "conditions are in the manifest. The metric is of all validation data.",
+        "",
+        "| model | engine, precision | median | p90 | p99 | speed-up (95 %) | metric | MACs | parameters | file |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(_row(one) for one in manifest.measured),
+        "",
+        f"Budget: {budget.latency_ms:.3f} ms{asked}; {'met' if budget.met else '**not met**'}.",
+    ]
+    lines += [f"Limit of {one.name}: {one.amount:.4g} of {one.allowed:.4g} {one.unit}." for one in manifest.limits]
+    return "## Measured\n\n" + "\n".join(lines)
+
+
+def _row(one: Measured) -> str:
+    times = " | ".join(f"{value:.3f} ms" for value in (one.latency_ms.median, one.latency_ms.p90, one.latency_ms.p99))
+    gain = "" if one.speedup is None else f"{one.speedup.value:.2f} ({one.speedup.low:.2f} to {one.speedup.high:.2f})"
+    sizes = f"{one.macs / 1e6:.1f} M | {one.params / 1e6:.3f} M | {one.size_bytes / 2**20:.2f} MiB"
+    metric = f"{one.metric.name} {one.metric.value:.4f}"
+    return f"| {one.model} | {one.engine}, {one.precision} | {times} | {gain} | {metric} | {sizes} |"
+
+
+def _files() -> str:
+    return """## Files
+
+| file | what it is |
+| --- | --- |
+| `manifest.json` | everything said here as data, and the SHA-256 of every other file |
+| `plan.json` | what was removed from the dense network |
+| `samples/` | pictures of the validation data; their labels are in the manifest |
+| `expected/` | what each model gave on them, at evenly spaced places of its outputs |
+| `infer.py`, `inference/` | run the models and check themselves |"""

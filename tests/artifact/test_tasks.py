@@ -1,0 +1,114 @@
+"""Artifacts of the tasks: what infer.py's code finds on all validation pictures scores as the task itself says."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from artifact.made import make_artifact, run_python, verify
+from PIL import Image
+
+from deploy_prune.artifact.manifest import read_manifest
+from deploy_prune.datasets import write_digits
+from deploy_prune.tasks.detection import DetectionTask, InstanceTask
+from deploy_prune.tasks.fit_settings import FitSettings
+from deploy_prune.tasks.semantic import SemanticTask
+from deploy_prune.tasks.torch_task import TorchTask
+from deploy_prune.tasks.ultralytics import UltralyticsTask
+
+SIZE = 64
+QUICK = FitSettings(lr0=2e-3, batch=4, warmup_epochs=0.0, ema_decay=0.0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def infer(folder, *arguments):
+    done = run_python(folder / "infer.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_semantic_segmentation(tmp_path):
+    data = write_digits("semantic", tmp_path / "data", train=8, val=4, image_size=SIZE)
+    task = SemanticTask(data, "torchvision/lraspp_mobilenet_v3_large", image_size=SIZE, training=QUICK)
+    model = task.train(task.build(), tmp_path / "train", epochs=3)
+    folder = make_artifact(task, tmp_path, model=model)
+    manifest = read_manifest(folder)
+    assert (manifest.metric, manifest.classes[0], len(manifest.samples)) == ("mIoU", "background", 4)
+    assert manifest.models[0].score == pytest.approx(task.evaluate(tmp_path / "net.onnx").value, abs=1e-4)
+    assert verify(folder).returncode == 0
+    (answer,) = infer(folder, folder / "samples" / "00.jpg", "--masks", tmp_path / "masks")
+    assert sum(answer["shares"].values()) == pytest.approx(1, abs=1e-4)
+    with Image.open(answer["mask"]) as mask:
+        assert mask.size == (SIZE, SIZE)
+        counts = np.bincount(np.asarray(mask).ravel(), minlength=11) / SIZE**2
+    shares = {manifest.classes[i]: share for i, share in enumerate(counts) if share}
+    assert answer["shares"] == pytest.approx(shares, abs=1e-4)
+
+
+def test_detection_by_torchvision(tmp_path):
+    data = write_digits("coco", tmp_path / "data", train=8, val=4, image_size=SIZE)
+    task = DetectionTask(data, "torchvision/ssdlite320_mobilenet_v3_large", image_size=SIZE, training=QUICK)
+    model = task.train(task.build(), tmp_path / "train", epochs=6)
+    folder = make_artifact(task, tmp_path, model=model)
+    manifest = read_manifest(folder)
+    assert (manifest.metric, manifest.postprocessing.kind) == ("mAP50-95", "boxes")
+    assert manifest.models[0].score == pytest.approx(task.evaluate(tmp_path / "net.onnx").value, abs=1e-6)
+    assert verify(folder).returncode == 0
+    assert "objects" in infer(folder, folder / "samples" / "00.jpg")[0]
+
+
+def test_detection_by_yolo(tmp_path):
+    data = write_digits("detect", tmp_path / "data", train=8, val=4, image_size=SIZE)
+    task = UltralyticsTask(data=data, image_size=SIZE)
+    folder = make_artifact(task, tmp_path)
+    manifest = read_manifest(folder)
+    assert (manifest.postprocessing.kind, manifest.preprocessing.kind) == ("yolo_boxes", "letterbox")
+    assert manifest.classes == tuple(str(i) for i in range(10)) and "AGPL" in manifest.notes[0]
+    assert verify(folder).returncode == 0
+    assert infer(folder, folder / "samples" / "00.jpg")[0]["objects"] == []  # untrained: nothing above 0.25
+    assert "no suppression inside" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("samples", [0, 2])
+def test_a_task_of_ones_own_says_that_it_has_no_decoder(samples, tmp_path):
+    class Own(TorchTask):
+        name = "own"
+
+        def network(self):
+            return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+
+        def samples(self, split, augmented):
+            return [(torch.full((3, 2, 2), float(i)), i) for i in range(5)]
+
+        def loss(self, model, batch):
+            raise NotImplementedError
+
+        def score(self, predict):
+            raise NotImplementedError
+
+    folder = make_artifact(Own(), tmp_path, samples=samples)
+    manifest = read_manifest(folder)
+    assert manifest.notes[0].startswith("No decoder is written for this task's outputs yet")
+    assert (manifest.metric, manifest.models[0].score, len(manifest.samples)) == (None, None, samples)
+    assert manifest.notes[0] in (folder / "README.md").read_text()
+    assert verify(folder).returncode == 0
+    if samples:
+        (answer,) = infer(folder, folder / "samples" / "01.npy")
+        assert answer["outputs"][0]["shape"] == [1, 3]
+
+
+def test_masks_of_torchvision_have_no_decoder_yet(tmp_path):
+    data = write_digits("coco", tmp_path / "data", train=4, val=2, image_size=SIZE)
+    task = InstanceTask(data, "torchvision/maskrcnn_resnet50_fpn", image_size=SIZE)
+    assert task.delivery(1).postprocessing.kind == "raw"
+    boxes = replace(DetectionTask(data, "torchvision/fcos_resnet50_fpn", image_size=SIZE))
+    (sample,) = boxes.delivery(1).samples
+    assert sample.label.objects[0].box == boxes.samples("val", False).images[0].objects[0].box
