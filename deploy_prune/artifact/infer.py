@@ -82,7 +82,7 @@ def answer(folder: Path, manifest: dict[str, Any], asked: argparse.Namespace) ->
             target = asked.masks / f"{path.stem}.png"
             write_class_map(found, placement, target)
             written = {"mask": str(target)}
-        print(json.dumps({"picture": str(path), **describe(found, manifest["classes"]), **written}))
+        print(json.dumps({"picture": str(path), **describe(found, manifest, placement), **written}))
 
 
 if __name__ == "__main__":

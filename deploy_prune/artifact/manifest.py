@@ -1,31 +1,16 @@
 """What an artifact's ``manifest.json`` says, validated as it is read."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import pydantic
 
+from deploy_prune.artifact.usage import FileName, Part, Postprocessing, Preprocessing, Sample
 from deploy_prune.errors import InputError
 from deploy_prune.mistakes import describe_mistakes
 
 SCHEMA: Final = 1  # raised whenever a key changes its name or meaning
 MANIFEST = "manifest.json"
-
-
-def _plain(name: str) -> str:
-    if name.startswith("/") or "\\" in name or ".." in name.split("/"):
-        raise ValueError(f"{name!r} is outside the folder; expected a path below it")
-    return name
-
-
-FileName = Annotated[str, pydantic.AfterValidator(_plain)]
-"""A file below the artifact's folder, with forward slashes."""
-
-
-class Part(pydantic.BaseModel):
-    """A part of the manifest: cannot change after reading, takes no unknown key, turns no text into a number."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class TensorInfo(Part):
@@ -58,79 +43,6 @@ class ModelFile(Part):
     expected: FileName
     tolerance: float = pydantic.Field(gt=0)
     score: float | None = None
-
-
-class Preprocessing(Part):
-    """From a file to the input.
-
-    ``crop``: the shorter side to ``size``, the middle taken. ``stretch``: both sides to ``size``. ``letterbox``: the
-    longer side to ``size``, the rest filled. ``array``: a ``.npy`` file of the input's ``shape``, as it is. Pictures
-    are RGB, channels first, divided by 255; the network normalises them itself.
-    """
-
-    kind: Literal["crop", "stretch", "letterbox", "array"]
-    size: int | None = None  # pixels, height and width
-    shape: tuple[int, ...] | None = None  # of an array
-    exif_orientation: bool = False  # whether pictures are turned as their EXIF says
-
-    @pydantic.model_validator(mode="after")
-    def _size_of_its_kind(self) -> "Preprocessing":
-        if (self.size is None) == (self.shape is None) or (self.kind == "array") == (self.shape is None):
-            raise ValueError("give 'shape' for kind array, and 'size' for pictures")
-        return self
-
-
-class Selection(Part):
-    """Which of a detector's boxes count.
-
-    Attributes:
-        score: that a box has to exceed.
-        overlap: IoU with a better box of its class above which it goes.
-        candidates: the best ones that are looked at.
-        most: that are kept.
-        every_class: whether a box counts for each class that exceeds ``score``, or for its best one only.
-    """
-
-    score: float
-    overlap: float
-    candidates: int
-    most: int
-    every_class: bool
-
-
-class Postprocessing(Part):
-    """From the outputs to an answer: ``kind`` names a decoder of ``inference/decoding.py``, which says its layout.
-
-    ``raw`` stands for outputs without a decoder. ``selection`` is for answers, ``scoring`` for the metric.
-    """
-
-    kind: str
-    selection: Selection | None = None
-    scoring: Selection | None = None
-
-
-class LabelledObject(Part):
-    """An object of a picture: class number, box (x0, y0, x1, y1) in pixels, and whether it stands for many."""
-
-    class_number: int
-    box: tuple[float, float, float, float]
-    crowd: bool = False
-
-
-class Label(Part):
-    """What is in a sample: a ``class_number``, ``objects``, or a ``file`` with a map of class numbers (255: none)."""
-
-    kind: Literal["class", "objects", "class_map"]
-    class_number: int | None = None
-    objects: tuple[LabelledObject, ...] | None = None
-    file: FileName | None = None
-
-
-class Sample(Part):
-    """A picture, or an array, of the validation data."""
-
-    file: FileName
-    label: Label | None = None
 
 
 class Latency(Part):

@@ -1,6 +1,7 @@
 """The README of an artifact, written from its manifest for whoever builds it into a product."""
 
-from deploy_prune.artifact.manifest import Manifest, Measured, ModelFile, Preprocessing
+from deploy_prune.artifact.manifest import Manifest, Measured, ModelFile
+from deploy_prune.artifact.usage import Preprocessing
 
 _TASKS = {
     "classify": "tells which of its classes a picture shows",
@@ -17,15 +18,46 @@ _INPUTS = {
     "in the middle of a square, and the rest filled with grey 114.",
     "array": "It is a NumPy file (`.npy`), float32 of shape {shape}; nothing is done to it.",
 }
+_YOLO = (
+    "x and y of the centre, width and height in pixels of the input, a score from 0 to 1 per class{more}. Nothing is "
+    "suppressed inside."
+)
 _OUTPUTS = {
     "logits": "Logits of the classes, (1, classes). Softmax gives shares; the largest is the answer.",
     "probabilities": "Shares of the classes, (1, classes); the largest is the answer.",
     "class_map": "Logits per pixel, (1, classes, height, width); a pixel's class is that of its largest.",
-    "yolo_boxes": "(1, 4 + classes, N), no suppression inside: x and y of the centre, width and height in pixels of "
-    "the input, then a score from 0 to 1 per class.",
+    "yolo_boxes": "(1, 4 + classes, N): " + _YOLO.format(more=""),
+    "yolo_masks": "(1, 4 + classes + c, N): "
+    + _YOLO.format(more=", then the box's shares of c prototypes")
+    + " The prototypes are the second output, (1, c, height, width): where their mix is above zero, within the box, "
+    "the object is.",
+    "yolo_keypoints": "(1, 4 + classes + points, N): "
+    + _YOLO.format(
+        more=", then x and y of each point in pixels of the input and, if it has three values, its "
+        "chance of being visible"
+    ),
+    "yolo_turned": "(1, 4 + classes + 1, N): "
+    + _YOLO.format(more=", then the angle in radians by which the box is turned about its centre"),
     "boxes": "Corners of boxes in pixels of the input, (1, N, 4) or one per class (1, N, classes, 4), and scores from "
     "0 to 1, (1, N, classes); the last suppression is not inside.",
+    "boxes_with_masks": "Corners of boxes in pixels of the input, (1, N, 4), scores from 0 to 1, (1, N, classes), and "
+    "for each box the chances (1, N, 28, 28) over it that a pixel is the object's.",
     "raw": "**No decoding is written for these outputs yet**: `infer.py` prints their shapes and ranges.",
+}
+_CLASSES = "`class`, `score` and, in `top`, the five most probable classes"
+_OBJECTS = "`objects`, best first, each with `class`, `score` and "
+_BOX = "`box`: x0, y0, x1, y1 in pixels of the picture"
+_ANSWERS = {
+    "logits": _CLASSES,
+    "probabilities": _CLASSES,
+    "class_map": "`shares`: of the picture, by class; `--masks FOLDER` also writes a PNG of class numbers",
+    "yolo_boxes": _OBJECTS + _BOX,
+    "yolo_masks": _OBJECTS + _BOX + ", `mask`: COCO's run lengths, down the columns",
+    "yolo_keypoints": _OBJECTS + _BOX + ", `keypoints` by name",
+    "yolo_turned": _OBJECTS + "`corners`: four of x, y in pixels of the picture",
+    "boxes": _OBJECTS + _BOX,
+    "boxes_with_masks": _OBJECTS + _BOX + ", `mask`: COCO's run lengths, down the columns",
+    "raw": "`outputs` with shape, smallest, largest and mean value",
 }
 
 
@@ -97,6 +129,9 @@ def _output(manifest: Manifest) -> str:
             f"`infer.py` keeps boxes above a score of {chosen.score:g}, at most {chosen.most} per picture; a box that "
             f"overlaps a better one of its class by an IoU above {chosen.overlap:g} goes."
         )
+    lines.append(f"\nIts lines of JSON have `picture` and {_ANSWERS[asked.kind]}.")
+    if asked.keypoints is not None:
+        lines.append(f"The points: {', '.join(asked.keypoints.names)}.")
     if manifest.classes:
         lines.append(f"\n{len(manifest.classes)} classes, in this order: {', '.join(manifest.classes)}.")
     return "## Output\n\n" + "\n".join(lines)

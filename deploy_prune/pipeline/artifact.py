@@ -16,13 +16,9 @@ from deploy_prune.artifact.inference.pictures import prepare
 from deploy_prune.artifact.inference.refusal import RefusalError
 from deploy_prune.artifact.inference.samples import run_samples, score_samples, take_spots
 from deploy_prune.artifact.inference.scores import METRICS
-from deploy_prune.artifact.manifest import (
-    MANIFEST,
-    SCHEMA,
-    Manifest,
-    Sample,
-)
+from deploy_prune.artifact.manifest import MANIFEST, SCHEMA, Manifest
 from deploy_prune.artifact.readme import write_readme
+from deploy_prune.artifact.usage import Sample
 from deploy_prune.artifact.verify import OWN_CHECKSUM, checksum, find_faults, list_files
 from deploy_prune.errors import ExportError
 from deploy_prune.export.session import open_session
@@ -114,6 +110,9 @@ def _write_samples(delivery: Delivery, out: Path) -> tuple[list[dict[str, Any]],
         if label is not None and sample.class_map is not None:
             label = label.model_copy(update={"file": f"{name}_classes{sample.class_map.suffix.lower()}"})
             shutil.copyfile(sample.class_map, out / str(label.file))
+        if label is not None and sample.masks is not None:
+            label = label.model_copy(update={"file": f"{name}_masks.npz"})
+            np.savez_compressed(out / str(label.file), masks=sample.masks)
         found.append(Sample(file=file, label=label).model_dump(mode="json"))
     if off <= INPUT_LEVELS:
         return found, []

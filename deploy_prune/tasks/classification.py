@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from deploy_prune.artifact.manifest import Label, Postprocessing, Preprocessing
+from deploy_prune.artifact.usage import Label, Postprocessing, Preprocessing
 from deploy_prune.datasets.image_folder import ImageFolder, check_pictures, list_image_folder
 from deploy_prune.datasets.pixels import read_rgb
 from deploy_prune.errors import InputError, MissingDependencyError

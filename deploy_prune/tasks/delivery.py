@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from deploy_prune.artifact.manifest import Label, Postprocessing, Preprocessing
+from deploy_prune.artifact.usage import Label, Postprocessing, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,14 @@ class DeliverySample:
         picture: its file; None where the inputs are no picture.
         label: what is in it; None where that cannot be said in the manifest's words.
         class_map: the file with its map of class numbers, if the label is one.
+        masks: the pixels (objects, H, W) of the label's objects, if they have outlines.
     """
 
     inputs: Tensor
     picture: Path | None = None
     label: Label | None = None
     class_map: Path | None = None
+    masks: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

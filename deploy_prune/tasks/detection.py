@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from deploy_prune.artifact.manifest import Label, LabelledObject, Postprocessing, Preprocessing, Selection
+from deploy_prune.artifact.usage import Label, LabelledObject, Postprocessing, Preprocessing, Selection
 from deploy_prune.datasets.coco import CocoImage, CocoSet, check_coco_pictures, read_coco
 from deploy_prune.tasks.delivery import Delivery, DeliverySample, spread
 from deploy_prune.tasks.dense import DenseTask
@@ -81,12 +82,12 @@ class _DetectorTask(DenseTask):
         return mean_average_precision(pairs(), kind)
 
     def delivery(self, n: int) -> Delivery:
-        """Return how pictures become boxes, and validation pictures with theirs; masks are not decoded yet."""
+        """Return how pictures become boxes or boxes with masks, and validation pictures with theirs."""
         pictures = self.samples("val", False)
-        samples = tuple(_as_sample(pictures.images[i], pictures[i][0][None]) for i in spread(len(pictures), n))
-        found = Postprocessing(kind="boxes", selection=ANSWERS, scoring=SCORING)
-        preprocessing = Preprocessing(kind="stretch", size=self.image_size)
-        return Delivery(self.classes, preprocessing, Postprocessing(kind="raw") if self.drawn else found, samples)
+        samples = tuple(self._as_sample(pictures.images[i], pictures[i][0][None]) for i in spread(len(pictures), n))
+        kind = "boxes_with_masks" if self.drawn else "boxes"
+        found = Postprocessing(kind=kind, selection=ANSWERS, scoring=SCORING)
+        return Delivery(self.classes, Preprocessing(kind="stretch", size=self.image_size), found, samples)
 
     def check_data(self, progress: Progress | None) -> None:
         """Decode every picture."""
@@ -110,14 +111,17 @@ class _DetectorTask(DenseTask):
     def _as_true(self, target: dict[str, Tensor]) -> dict[str, Tensor]:
         return target | {"masks": target["masks"].bool()} if self.drawn else target
 
+    def _as_sample(self, image: CocoImage, inputs: Tensor) -> DeliverySample:
+        objects = tuple(LabelledObject(class_number=one.label, box=one.box, crowd=one.crowd) for one in image.objects)
+        masks = None
+        if self.drawn:
+            drawn = [image.mask(one) for one in image.objects]
+            masks = np.array(drawn, bool).reshape(-1, image.height, image.width)
+        return DeliverySample(inputs, image.path, Label(kind="objects", objects=objects), masks=masks)
+
     @cached_property
     def _found(self) -> CocoSet:
         return read_coco(self.data, masks=self.drawn)
-
-
-def _as_sample(image: CocoImage, inputs: Tensor) -> DeliverySample:
-    objects = tuple(LabelledObject(class_number=one.label, box=one.box, crowd=one.crowd) for one in image.objects)
-    return DeliverySample(inputs, image.path, Label(kind="objects", objects=objects))
 
 
 @dataclass(frozen=True)

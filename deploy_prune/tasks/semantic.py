@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from deploy_prune.artifact.manifest import Label, Postprocessing, Preprocessing
+from deploy_prune.artifact.usage import Label, Postprocessing, Preprocessing
 from deploy_prune.datasets.image_masks import VOID, ImageMasks, check_image_masks, list_image_masks
 from deploy_prune.tasks.delivery import Delivery, DeliverySample, spread
 from deploy_prune.tasks.dense import DenseTask

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from deploy_prune.artifact.manifest import Postprocessing, Preprocessing
+from deploy_prune.artifact.usage import Postprocessing, Preprocessing
 from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.tasks.attention_transfer import Watched, find_stages

@@ -168,7 +168,7 @@ class UltralyticsTask:
             return raw.replace(path)
 
     def delivery(self, n: int) -> Delivery:
-        """Return how the file is used; boxes are decoded, of the other tasks' outputs only those of classification."""
+        """Return how the file is used, with up to ``n`` validation images."""
         return describe_delivery(self.task, self.data, self.image_size, n)
 
     def save(self, model: nn.Module, path: Path) -> Path:

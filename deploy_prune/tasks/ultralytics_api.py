@@ -11,6 +11,7 @@ from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -238,6 +239,16 @@ def labelled_images(
             return folder
         images: Any = build_yolo_dataset(settings, data[split], 1, dict(data), mode="val", rect=False)
         return images
+
+
+def draw_outlines(segments: Sequence[Any], shape: tuple[int, int]) -> Any:
+    """Return the pixels (n, H, W) within outlines (points, 2), which are shares of a picture of ``shape`` (H, W)."""
+    height, width = shape
+    with quiet():
+        from ultralytics.data.utils import polygon2mask
+
+        drawn = [polygon2mask(shape, [(outline * [width, height]).ravel()]) for outline in segments]
+    return np.array(drawn, bool).reshape(-1, height, width)
 
 
 def device() -> str:

@@ -9,7 +9,7 @@ from deploy_prune.artifact.inference.boxes import from_centres, overlaps, select
 from deploy_prune.artifact.inference.decoding import decode
 from deploy_prune.artifact.inference.pictures import Placement
 from deploy_prune.artifact.inference.refusal import RefusalError
-from deploy_prune.artifact.inference.scores import accuracy, mean_average_precision, mean_iou
+from deploy_prune.artifact.inference.scores import accuracy, compare_boxes, mean_average_precision, mean_iou
 from deploy_prune.tasks import dense_metrics
 from deploy_prune.tasks.detection import SCORING as TORCHVISION_SCORING
 from deploy_prune.tasks.selection import select_detections
@@ -21,7 +21,7 @@ TEN = [str(i) for i in range(10)]
 
 def manifest(kind, selection=ANSWERS, classes=TEN):
     asked = {"kind": kind, "selection": selection.model_dump(), "scoring": SCORING.model_dump()}
-    return {"postprocessing": asked, "classes": classes}
+    return {"postprocessing": {**asked, "keypoints": None}, "preprocessing": {"size": 100}, "classes": classes}
 
 
 def test_overlaps_by_hand():
@@ -87,21 +87,22 @@ def test_boxes_are_those_of_the_torchvision_tasks(per_class):
 
 
 def test_answers_in_words(tmp_path):
-    found = decode([np.log([[0.2, 0.5, 0.3]])], manifest("logits", classes=list("abc")), WHOLE)
+    asked = manifest("logits", classes=list("abc"))
+    found = decode([np.log([[0.2, 0.5, 0.3]])], asked, WHOLE)
     top = [{"class": "b", "score": 0.5}, {"class": "c", "score": 0.3}, {"class": "a", "score": 0.2}]
-    assert describe(found, list("abc")) == {"class": "b", "score": 0.5, "top": top}
+    assert describe(found, asked, WHOLE) == {"class": "b", "score": 0.5, "top": top}
     logits = np.zeros((1, 3, 2, 2))
     logits[0, 2, 0] = logits[0, 1, 1, 0] = 1
     found = decode([logits], manifest("class_map", classes=list("abc")), WHOLE)
     assert found["class_map"].tolist() == [[2, 2], [1, 0]]
-    assert describe(found, list("abc")) == {"shares": {"a": 0.25, "b": 0.25, "c": 0.5}}
+    assert describe(found, asked, WHOLE) == {"shares": {"a": 0.25, "b": 0.25, "c": 0.5}}
     write_class_map(found, Placement(4, 2), tmp_path / "map.png")
     from PIL import Image
 
     with Image.open(tmp_path / "map.png") as written:
         assert np.asarray(written).tolist() == [[2, 2, 2, 2], [1, 1, 0, 0]]
     one = {"boxes": np.array([[1, 2, 3.456, 4]]), "scores": np.array([0.5]), "labels": np.array([1])}
-    assert describe(one, list("abc")) == {"objects": [{"class": "b", "score": 0.5, "box": [1.0, 2.0, 3.46, 4.0]}]}
+    assert describe(one, asked, WHOLE) == {"objects": [{"class": "b", "score": 0.5, "box": [1.0, 2.0, 3.46, 4.0]}]}
 
 
 def test_an_unknown_kind_is_refused():
@@ -145,4 +146,4 @@ def test_mean_average_precision_is_that_of_torchmetrics():
         tensors.append((as_tensors, known | {"iscrowd": known["iscrowd"].long()}))
     expected = dense_metrics.mean_average_precision(tensors, "bbox")
     assert 0.1 < expected < 0.9
-    assert mean_average_precision(pairs, 4) == pytest.approx(expected, abs=1e-6)
+    assert mean_average_precision(pairs, 4, compare_boxes) == pytest.approx(expected, abs=1e-6)

@@ -1,7 +1,6 @@
 """Artifacts of the tasks: what infer.py's code finds on all validation pictures scores as the task itself says."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +8,9 @@ import torch
 from artifact.made import make_artifact, run_python, verify
 from PIL import Image
 
+from deploy_prune.artifact.inference.masks import Window
+from deploy_prune.artifact.inference.samples import read_label
+from deploy_prune.artifact.inference.scores import METRICS
 from deploy_prune.artifact.manifest import read_manifest
 from deploy_prune.datasets import write_digits
 from deploy_prune.tasks.detection import DetectionTask, InstanceTask
@@ -74,7 +76,7 @@ def test_detection_by_yolo(tmp_path):
     assert manifest.classes == tuple(str(i) for i in range(10)) and "AGPL" in manifest.notes[0]
     assert verify(folder).returncode == 0
     assert infer(folder, folder / "samples" / "00.jpg")[0]["objects"] == []  # untrained: nothing above 0.25
-    assert "no suppression inside" in (folder / "README.md").read_text()
+    assert "Nothing is suppressed inside." in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("samples", [0, 2])
@@ -105,10 +107,46 @@ def test_a_task_of_ones_own_says_that_it_has_no_decoder(samples, tmp_path):
         assert answer["outputs"][0]["shape"] == [1, 3]
 
 
-def test_masks_of_torchvision_have_no_decoder_yet(tmp_path):
+@pytest.mark.parametrize(
+    ("task", "config", "kind", "shape"),
+    [
+        ("segment", "yolo11n-seg.yaml", "yolo_masks", [1, 46, 84]),
+        ("pose", "yolo11n-pose.yaml", "yolo_keypoints", [1, 26, 84]),
+        ("obb", "yolo11n-obb.yaml", "yolo_turned", [1, 15, 84]),
+    ],
+)
+def test_the_other_tasks_of_yolo(task, config, kind, shape, tmp_path):
+    data = write_digits(task, tmp_path / "data", train=4, val=2, image_size=SIZE)
+    folder = make_artifact(UltralyticsTask(data, task, config, SIZE), tmp_path)
+    manifest = read_manifest(folder)
+    assert manifest.postprocessing.kind == kind and list(manifest.models[0].outputs[0].shape) == shape
+    assert manifest.models[0].score is not None and verify(folder).returncode == 0
+    assert infer(folder, folder / "samples" / "00.jpg")[0]["objects"] == []
+
+
+def test_labels_that_are_found_score_one(tmp_path):
+    """The labels of each kind, taken for what was found."""
+    for task, kind in (("segment", "yolo_masks"), ("pose", "yolo_keypoints"), ("obb", "yolo_turned")):
+        data = write_digits(task, tmp_path / task, train=4, val=2, image_size=SIZE)
+        yolo = UltralyticsTask(data, task, image_size=SIZE)
+        pairs = []
+        for sample in yolo.delivery(2).samples:
+            if sample.masks is not None:
+                np.savez(tmp_path / "masks.npz", masks=sample.masks)
+            label = sample.label.model_dump() | ({"file": "masks.npz"} if sample.masks is not None else {})
+            true = read_label(tmp_path, label, [0.1] * 4)
+            found = {**true, "scores": np.ones(len(true["labels"]))}
+            if "masks" in true:
+                assert len(true["masks"]) == len(true["labels"])
+                found["windows"] = [Window(0, 0, mask) for mask in true["masks"]]
+            pairs.append((found, true))
+        assert METRICS[kind][1](pairs, 10) == pytest.approx(1)
+
+
+def test_masks_of_torchvision(tmp_path):
     data = write_digits("coco", tmp_path / "data", train=4, val=2, image_size=SIZE)
     task = InstanceTask(data, "torchvision/maskrcnn_resnet50_fpn", image_size=SIZE)
-    assert task.delivery(1).postprocessing.kind == "raw"
-    boxes = replace(DetectionTask(data, "torchvision/fcos_resnet50_fpn", image_size=SIZE))
-    (sample,) = boxes.delivery(1).samples
-    assert sample.label.objects[0].box == boxes.samples("val", False).images[0].objects[0].box
+    folder = make_artifact(task, tmp_path)
+    manifest = read_manifest(folder)
+    assert (manifest.postprocessing.kind, manifest.metric) == ("boxes_with_masks", "mask mAP50-95")
+    assert manifest.samples[0].label.file == "samples/00_masks.npz" and verify(folder).returncode == 0

@@ -11,19 +11,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deploy_prune.artifact.inference.boxes import from_centres, select, suppress
+from deploy_prune.artifact.inference.masks import draw_prototypes, draw_within
 from deploy_prune.artifact.inference.pictures import Placement
 from deploy_prune.artifact.inference.refusal import RefusalError
+from deploy_prune.artifact.inference.turned import corners_of, turned_overlaps
 
 if TYPE_CHECKING:
     Found = dict[str, Any]  # no such expression on Python 3.8
 
 
 class Question(NamedTuple):
-    """What is asked of the outputs: how many classes there are, which objects count, and where the picture lies."""
+    """What is asked of the outputs.
+
+    Attributes:
+        classes: how many there are.
+        selection: which objects count.
+        placement: where the picture lies in the input.
+        size: the input's side in pixels.
+        values: per keypoint, x and y among them.
+    """
 
     classes: int
     selection: dict[str, Any]
     placement: Placement
+    size: int
+    values: int
 
 
 def decode(outputs: list[Any], manifest: dict[str, Any], placement: Placement, *, scoring: bool = False) -> Found:
@@ -32,7 +44,8 @@ def decode(outputs: list[Any], manifest: dict[str, Any], placement: Placement, *
     if asked["kind"] not in DECODERS:
         raise RefusalError(f"no decoder for outputs of kind {asked['kind']!r}; known: {', '.join(DECODERS)}")
     selection = asked.get("scoring" if scoring else "selection") or {}
-    return DECODERS[asked["kind"]](outputs, Question(len(manifest["classes"]), selection, placement))
+    size, values = manifest["preprocessing"]["size"], (asked["keypoints"] or {"values": 0})["values"]
+    return DECODERS[asked["kind"]](outputs, Question(len(manifest["classes"]), selection, placement, size, values))
 
 
 def _logits(outputs: list[Any], question: Question) -> Found:
@@ -53,8 +66,39 @@ def _class_map(outputs: list[Any], question: Question) -> Found:
 
 def _yolo_boxes(outputs: list[Any], question: Question) -> Found:
     """(1, 4 + classes, N): centre and size of each box in the input's pixels, then a score per class."""
-    rows, kept, labels = _yolo_rows(outputs[0], question)
-    return _objects(question, from_centres(rows[kept, :4]), rows[kept, 4 + labels], labels)
+    rows, labels = _yolo_rows(outputs[0], question)
+    return _yolo_objects(rows, labels, question)
+
+
+def _yolo_masks(outputs: list[Any], question: Question) -> Found:
+    """As ``yolo_boxes``, then each box's share of the prototypes, which are the second output, (1, c, h, w)."""
+    rows, labels = _yolo_rows(outputs[0], question)
+    found = _yolo_objects(rows, labels, question)
+    shares, prototypes = rows[:, 4 + question.classes :], outputs[1][0]
+    windows = [
+        draw_prototypes(share, prototypes, box, question.placement, question.size)
+        for share, box in zip(shares, found["boxes"])  # noqa: B905 - Python 3.8 has no strict
+    ]
+    return {**found, "windows": windows}
+
+
+def _yolo_keypoints(outputs: list[Any], question: Question) -> Found:
+    """As ``yolo_boxes``, then x, y and, where there are three values, the chance of being visible of each keypoint."""
+    rows, labels = _yolo_rows(outputs[0], question)
+    values = rows[:, 4 + question.classes :]
+    points = values.reshape(len(rows), values.shape[1] // question.values, question.values)
+    places = question.placement.to_picture(points[..., :2])
+    return {**_yolo_objects(rows, labels, question), "keypoints": np.concatenate([places, points[..., 2:]], axis=-1)}
+
+
+def _yolo_turned(outputs: list[Any], question: Question) -> Found:
+    """As ``yolo_boxes``, then the angle in radians by which the box is turned about its centre."""
+    rows = outputs[0][0].T
+    places, labels = select(rows[:, 4 : 4 + question.classes], question.selection)
+    corners = corners_of(rows[places, :4], rows[places, 4 + question.classes])
+    kept = suppress(corners, labels, question.selection, turned_overlaps)
+    scores = rows[places[kept], 4 + labels[kept]]
+    return {"corners": question.placement.to_picture(corners[kept]), "scores": scores, "labels": labels[kept]}
 
 
 def _boxes(outputs: list[Any], question: Question) -> Found:
@@ -66,17 +110,35 @@ def _boxes(outputs: list[Any], question: Question) -> Found:
     return _objects(question, chosen[kept], scores[places[kept], labels[kept]], labels[kept])
 
 
+def _boxes_with_masks(outputs: list[Any], question: Question) -> Found:
+    """As ``boxes``, and chances (1, N, h, w) over each box of one class."""
+    boxes, scores, chances = (output[0] for output in outputs)
+    places, labels = select(scores, question.selection)
+    kept = suppress(boxes[places], labels, question.selection)
+    places, labels = places[kept], labels[kept]
+    found = _objects(question, boxes[places], scores[places, labels], labels)
+    windows = [
+        draw_within(chances[place], box)
+        for place, box in zip(places, found["boxes"])  # noqa: B905 - Python 3.8 has no strict
+    ]
+    return {**found, "windows": windows}
+
+
 def _raw(outputs: list[Any], question: Question) -> Found:
     """Outputs that no decoder is written for."""
     return {"outputs": outputs}
 
 
-def _yolo_rows(output: Any, question: Question) -> tuple[Any, Any, Any]:
-    """All predictions (N, 4 + classes + ...), the places of those that are kept, and their classes."""
+def _yolo_rows(output: Any, question: Question) -> tuple[Any, Any]:
+    """The predictions (k, 4 + classes + ...) that are kept, best first, and their classes."""
     rows = output[0].T
     places, labels = select(rows[:, 4 : 4 + question.classes], question.selection)
     kept = suppress(from_centres(rows[places, :4]), labels, question.selection)
-    return rows, places[kept], labels[kept]
+    return rows[places[kept]], labels[kept]
+
+
+def _yolo_objects(rows: Any, labels: Any, question: Question) -> Found:
+    return _objects(question, from_centres(rows[:, :4]), rows[np.arange(len(rows)), 4 + labels], labels)
 
 
 def _objects(question: Question, boxes: Any, scores: Any, labels: Any) -> Found:
@@ -92,6 +154,10 @@ DECODERS: dict[str, Callable[[list[Any], Question], Found]] = {
     "probabilities": _probabilities,
     "class_map": _class_map,
     "yolo_boxes": _yolo_boxes,
+    "yolo_masks": _yolo_masks,
+    "yolo_keypoints": _yolo_keypoints,
+    "yolo_turned": _yolo_turned,
     "boxes": _boxes,
+    "boxes_with_masks": _boxes_with_masks,
     "raw": _raw,
 }

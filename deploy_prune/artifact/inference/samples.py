@@ -14,13 +14,14 @@ from deploy_prune.artifact.inference.refusal import RefusalError
 from deploy_prune.artifact.inference.scores import METRICS
 
 SPOTS = 2000  # values of an output that are kept; a detector has millions
+_PLURAL = {"box": "boxes"}
 SCORE_TOLERANCE = 0.005  # half a point
 
 
 def check_model(folder: Path, manifest: dict[str, Any], model: dict[str, Any]) -> list[str]:
     """One line for each sample on which the model does not give what is expected, and for another score."""
     try:
-        expected, faults = read_expected(folder / model["expected"]), []
+        expected, faults = read_arrays(folder / model["expected"]), []
         outputs = run_samples(folder, manifest, model)
     except RefusalError as error:
         return [str(error)]
@@ -66,8 +67,8 @@ def take_spots(output: Any) -> Any:
     return np.stack([flat[spots], sizes[spots // channels.shape[1]]])
 
 
-def read_expected(path: Path) -> dict[str, Any]:
-    """What ``take_spots`` gave, by sample and output."""
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an ``.npz`` file by name."""
     try:
         with np.load(path, allow_pickle=False) as content:
             return {name: content[name] for name in content.files}
@@ -89,15 +90,17 @@ def score_samples(folder: Path, manifest: dict[str, Any], outputs: list[list[Any
     kind, samples = manifest["postprocessing"]["kind"], manifest["samples"]
     if kind not in METRICS or not samples or any(sample["label"] is None for sample in samples):
         return None
+    sigmas = (manifest["postprocessing"]["keypoints"] or {"sigmas": [1.0]})["sigmas"]
     pairs = []
     for i, sample in enumerate(samples):
         _, placement = prepare(folder / sample["file"], manifest["preprocessing"])
-        pairs.append((decode(outputs[i], manifest, placement, scoring=True), read_label(folder, sample["label"])))
+        found = decode(outputs[i], manifest, placement, scoring=True)
+        pairs.append((found, read_label(folder, sample["label"], sigmas)))
     return METRICS[kind][1](pairs, len(manifest["classes"]))
 
 
-def read_label(folder: Path, label: dict[str, Any]) -> dict[str, Any]:
-    """A sample's label as the metrics take it."""
+def read_label(folder: Path, label: dict[str, Any], sigmas: list[float]) -> dict[str, Any]:
+    """A sample's label as the metrics take it; ``sigmas`` are those of its keypoints."""
     if label["kind"] == "class":
         return {"class": label["class_number"]}
     if label["kind"] == "class_map":
@@ -106,8 +109,13 @@ def read_label(folder: Path, label: dict[str, Any]) -> dict[str, Any]:
         with Image.open(folder / label["file"]) as opened:
             return {"class_map": np.asarray(opened)}
     objects = label["objects"]
-    return {
-        "boxes": np.array([one["box"] for one in objects], float).reshape(-1, 4),
+    read = {
         "labels": np.array([one["class_number"] for one in objects], int),
         "crowd": np.array([one["crowd"] for one in objects], bool),
     }
+    for name, shape in (("box", (-1, 4)), ("corners", (-1, 4, 2)), ("keypoints", (-1, len(sigmas), 3))):
+        if not any(one[name] is None for one in objects):
+            read[_PLURAL.get(name, name)] = np.array([one[name] for one in objects], float).reshape(shape)
+    if label["file"] is not None:
+        read["masks"] = read_arrays(folder / label["file"])["masks"]
+    return {**read, "sigmas": np.array(sigmas)}

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deploy_prune.artifact.inference.boxes import areas, intersections, overlaps
+from deploy_prune.artifact.inference.masks import mask_overlaps
+from deploy_prune.artifact.inference.turned import turned_overlaps
 
 VOID = 255  # in a label's class map: pixels that do not count
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU
 RECALLS = np.linspace(0, 1, 101)  # at which COCO reads the precision
 
 if TYPE_CHECKING:
-    # per picture what was found (see decoding) and the label: class, class_map, or boxes, labels and crowd
-    Pairs = list[tuple[dict[str, Any], dict[str, Any]]]  # no such expression on Python 3.8
+    # per picture what was found (see decoding) and the label (see samples.read_label)
+    Pairs = list[tuple[dict[str, Any], dict[str, Any]]]  # no such expressions on Python 3.8
+    Compare = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
 
 def accuracy(pairs: Pairs, classes: int) -> float:
@@ -35,8 +39,8 @@ def mean_iou(pairs: Pairs, classes: int) -> float:
     return float((np.diag(table)[union > 0] / union[union > 0]).mean())
 
 
-def mean_average_precision(pairs: Pairs, classes: int) -> float:
-    """COCO's mAP50-95 of boxes: the mean over the labels' classes and ten IoU thresholds, 100 objects per picture."""
+def mean_average_precision(pairs: Pairs, classes: int, compare: Compare) -> float:
+    """COCO's mAP50-95: the mean over the labels' classes and ten thresholds of overlap, 100 objects per picture."""
     per_class = []
     for wanted in range(classes):
         judged, there = [], 0  # type: list[tuple[Any, Any, Any]], int
@@ -46,10 +50,43 @@ def mean_average_precision(pairs: Pairs, classes: int) -> float:
             true = np.nonzero(label["labels"] == wanted)[0]
             crowd = label["crowd"][true]
             there += int((~crowd).sum())
-            judged.append((found["scores"][mine], *_match(found["boxes"][mine], label["boxes"][true], crowd)))
+            shared, share = compare(found, mine, label, true)
+            judged.append((found["scores"][mine], *_match(np.where(crowd[None], share, shared), crowd)))
         if there:
             per_class.append(_average_precision(judged, there))
     return float(np.mean(per_class)) if per_class else 0.0
+
+
+def compare_boxes(found: Any, mine: Any, label: Any, true: Any) -> tuple[Any, Any]:
+    """Overlaps of the found boxes ``mine`` (k,) and the labels ``true`` (m,), and the share of each that is shared."""
+    boxes, others = found["boxes"][mine], label["boxes"][true]
+    share = intersections(boxes, others) / np.maximum(areas(boxes), 1e-9)[:, None]
+    return overlaps(boxes, others), share
+
+
+def compare_masks(found: Any, mine: Any, label: Any, true: Any) -> tuple[Any, Any]:
+    """As ``compare_boxes``, of pixels."""
+    return mask_overlaps([found["windows"][i] for i in mine], label["masks"][true])
+
+
+def compare_turned(found: Any, mine: Any, label: Any, true: Any) -> tuple[Any, Any]:
+    """As ``compare_boxes``, by ProbIoU; there are no crowds."""
+    shared = turned_overlaps(found["corners"][mine], label["corners"][true])
+    return shared, shared
+
+
+def compare_keypoints(found: Any, mine: Any, label: Any, true: Any) -> tuple[Any, Any]:
+    """As ``compare_boxes``, by COCO's similarity of keypoints, mean of exp(-d^2 / (8 sigma^2 area)) over those visible.
+
+    The area of an object is taken as 0.53 of its box's, Ultralytics' estimate for people. There are no crowds.
+    """
+    points, others = found["keypoints"][mine], label["keypoints"][true]
+    away = ((points[:, None, :, :2] - others[None, :, :, :2]) ** 2).sum(axis=-1)  # (k, m, points)
+    area = np.maximum(0.53 * areas(label["boxes"][true]), 1e-9)
+    close = np.exp(-away / (8 * label["sigmas"] ** 2 * area[None, :, None]))
+    visible = others[..., 2] > 0
+    shared = (close * visible[None]).sum(axis=-1) / np.maximum(visible.sum(axis=-1), 1)[None]
+    return shared, shared
 
 
 def nearest(values: Any, shape: tuple[int, int]) -> Any:
@@ -62,23 +99,21 @@ def _axes(before: tuple[int, int], after: tuple[int, int]) -> list[tuple[int, in
     return [(before[0], after[0]), (before[1], after[1])]
 
 
-def _match(found: Any, true: Any, crowd: Any) -> tuple[Any, Any]:
-    """For each threshold and box, best first: whether it is right, and whether it does not count; both (10, k).
+def _match(shared: Any, crowd: Any) -> tuple[Any, Any]:
+    """For each threshold and object, best first: whether it is right, and whether it does not count; both (10, k).
 
-    A true box is taken by the best found one that overlaps it enough; a crowd takes any number, which do not count.
+    A true object (m,) is taken by the best found one (k,) that overlaps it enough; a crowd takes any number, which do
+    not count.
     """
-    shared = overlaps(found, true)
-    if crowd.any():
-        share = intersections(found, true) / np.maximum(areas(found), 1e-9)[:, None]
-        shared = np.where(crowd[None], share, shared)
-    right, ignored = (np.zeros((len(THRESHOLDS), len(found)), bool) for _ in range(2))
+    found, true = shared.shape
+    right, ignored = (np.zeros((len(THRESHOLDS), found), bool) for _ in range(2))
     for row, threshold in enumerate(THRESHOLDS):
-        free = np.ones(len(true), bool)
-        for i in range(len(found)):
+        free = np.ones(true, bool)
+        for i in range(found):
             single = np.where(free & ~crowd, shared[i], 0.0)
-            if len(true) and single.max() >= threshold:
+            if true and single.max() >= threshold:
                 free[single.argmax()], right[row, i] = False, True
-            elif len(true) and np.where(crowd, shared[i], 0.0).max() >= threshold:
+            elif true and np.where(crowd, shared[i], 0.0).max() >= threshold:
                 ignored[row, i] = True
     return right, ignored
 
@@ -102,7 +137,11 @@ METRICS: dict[str, tuple[str, Callable[[Pairs, int], float]]] = {
     "logits": ("top-1 accuracy", accuracy),
     "probabilities": ("top-1 accuracy", accuracy),
     "class_map": ("mIoU", mean_iou),
-    "yolo_boxes": ("mAP50-95", mean_average_precision),
-    "boxes": ("mAP50-95", mean_average_precision),
+    "yolo_boxes": ("mAP50-95", partial(mean_average_precision, compare=compare_boxes)),
+    "yolo_masks": ("mask mAP50-95", partial(mean_average_precision, compare=compare_masks)),
+    "yolo_keypoints": ("pose mAP50-95", partial(mean_average_precision, compare=compare_keypoints)),
+    "yolo_turned": ("oriented mAP50-95", partial(mean_average_precision, compare=compare_turned)),
+    "boxes": ("mAP50-95", partial(mean_average_precision, compare=compare_boxes)),
+    "boxes_with_masks": ("mask mAP50-95", partial(mean_average_precision, compare=compare_masks)),
 }
 """By kind of output: the metric's name, and how it is taken."""
