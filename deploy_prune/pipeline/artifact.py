@@ -27,7 +27,7 @@ from deploy_prune.pipeline.modelling import open_task, pruned_onnx
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.report.result import Result, read_result
-from deploy_prune.tasks.delivery import Delivery
+from deploy_prune.tasks.usage import Usage
 
 # Sums in another order differ by about 1e-6 of a channel's size, and more where a network is deep; a wrong layer by
 # 1e-2 and more (export.parity).
@@ -52,15 +52,15 @@ class Deliverable:
 def write_artifact(settings: RunSettings, context: StageContext) -> str:
     """Write the folder, and verify it as its user will."""
     models = (Deliverable(context.output_file(pruned_onnx(settings)), "model.onnx"),)
-    delivery = open_task(settings, context).delivery(settings.recipe.export.samples)
+    usage = open_task(settings, context).usage(settings.recipe.export.samples)
     result = read_result(context.output_file(REPORT))
-    manifest = assemble(models, context.output_file(PLAN), delivery, result, context.out)
+    manifest = assemble(models, context.output_file(PLAN), usage, result, context.out)
     scores = [f"{one.file} {manifest.metric} {one.score:.3f}" for one in manifest.models if one.score is not None]
     found = f", on them {', '.join(scores)}" if scores else ""
     return f"{', '.join(one.file for one in manifest.models)}, {len(manifest.samples)} samples{found}"
 
 
-def assemble(models: Sequence[Deliverable], plan: Path, delivery: Delivery, result: Result, out: Path) -> Manifest:
+def assemble(models: Sequence[Deliverable], plan: Path, usage: Usage, result: Result, out: Path) -> Manifest:
     """Fill the empty folder ``out`` with the models (the recommended one first) and all that belongs to them.
 
     Raises:
@@ -70,13 +70,13 @@ def assemble(models: Sequence[Deliverable], plan: Path, delivery: Delivery, resu
         shutil.copyfile(model.path, out / model.file)
     shutil.copyfile(plan, out / PLAN.name)
     copy_inference(out)
-    content = _describe(delivery, result, models[0].file)
+    content = _describe(usage, result, models[0].file)
     try:
-        content["samples"], notes = _write_samples(delivery, out)
+        content["samples"], notes = _write_samples(usage, out)
         content["models"] = [_describe_model(model, out, content) for model in models]
     except RefusalError as error:
         raise ExportError(f"infer.py cannot run the artifact: {error}") from error
-    content["notes"] = [*delivery.notes, *notes, *_find_notes(delivery, result)]
+    content["notes"] = [*usage.notes, *notes, *_find_notes(usage, result)]
     manifest = _write_manifest(content, out)
     if faults := find_faults(out):
         raise ExportError(f"the artifact does not pass its own check: {faults[0]}")
@@ -92,12 +92,12 @@ def copy_inference(out: Path) -> None:
         (out / source.relative_to(home)).write_text(text, encoding="utf-8")
 
 
-def _write_samples(delivery: Delivery, out: Path) -> tuple[list[dict[str, Any]], list[str]]:
+def _write_samples(usage: Usage, out: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Copy the samples; say whether the artifact's code prepares each picture as the task does."""
     (out / "samples").mkdir()
     found, off = [], 0.0
-    preprocessing = delivery.preprocessing.model_dump(mode="json")
-    for i, sample in enumerate(delivery.samples):
+    preprocessing = usage.preprocessing.model_dump(mode="json")
+    for i, sample in enumerate(usage.samples):
         name, label = f"samples/{i:02d}", sample.label
         if sample.picture is None:
             file = f"{name}.npy"
@@ -144,18 +144,18 @@ def _describe_tensor(value: Any) -> dict[str, Any]:
     return {"name": value.name, "shape": list(value.shape), "dtype": {"float": "float32"}.get(kind, kind)}
 
 
-def _describe(delivery: Delivery, result: Result, measured: str) -> dict[str, Any]:
+def _describe(usage: Usage, result: Result, measured: str) -> dict[str, Any]:
     """The manifest without models, samples, notes and checksums; ``measured`` is the file that the run timed."""
-    kind = delivery.postprocessing.kind
+    kind = usage.postprocessing.kind
     how = {name: result.conditions[name] for name in ("engine", "precision")}
     return {
         "schema_version": SCHEMA,
         "task": result.task,
         "network": result.model,
         "plan": PLAN.name,
-        "preprocessing": delivery.preprocessing.model_dump(mode="json"),
-        "postprocessing": delivery.postprocessing.model_dump(mode="json"),
-        "classes": delivery.classes,
+        "preprocessing": usage.preprocessing.model_dump(mode="json"),
+        "postprocessing": usage.postprocessing.model_dump(mode="json"),
+        "classes": usage.classes,
         "metric": METRICS[kind][0] if kind in METRICS else None,
         "budget": {name: getattr(result.budget, name) for name in ("latency_ms", "speedup", "met")},
         "limits": [asdict(limit) for limit in result.limits],
@@ -177,9 +177,9 @@ def _find_versions() -> dict[str, str]:
     return found | {package: installed[package] for package in PACKAGES if package in installed}
 
 
-def _find_notes(delivery: Delivery, result: Result) -> list[str]:
+def _find_notes(usage: Usage, result: Result) -> list[str]:
     notes = []
-    if delivery.postprocessing.kind == "raw":
+    if usage.postprocessing.kind == "raw":
         notes.append("No decoder is written for this task's outputs yet: `infer.py` runs the model and says no more.")
     if not result.all_kept:
         notes.append("The budget, or a limit beside it, is not kept: see the table of what was measured.")

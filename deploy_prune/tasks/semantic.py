@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader
 
 from deploy_prune.artifact.usage import Label, Postprocessing, Preprocessing
 from deploy_prune.datasets.image_masks import VOID, ImageMasks, check_image_masks, list_image_masks
-from deploy_prune.tasks.delivery import Delivery, DeliverySample, spread
 from deploy_prune.tasks.dense import DenseTask
 from deploy_prune.tasks.dense_data import MaskedImages
 from deploy_prune.tasks.dense_metrics import mean_iou
 from deploy_prune.tasks.predict import Predict
 from deploy_prune.tasks.segmenter import Segmenter
+from deploy_prune.tasks.usage import Usage, UsageSample, spread
 
 AUXILIARY = 0.5  # weight of the auxiliary head's loss, as in torchvision's own training of these networks
 PER_BATCH = 16  # pictures judged at once
@@ -79,15 +79,13 @@ class SemanticTask(DenseTask):
 
         return mean_iou(pairs(), len(self.classes), VOID)
 
-    def delivery(self, n: int) -> Delivery:
+    def usage(self, n: int) -> Usage:
         """Return how pictures become logits per pixel, and validation pictures with their masks."""
         pictures = self.samples("val", False)
         chosen = [(pictures.pairs[i], pictures[i][0][None]) for i in spread(len(pictures), n)]
-        samples = tuple(
-            DeliverySample(inputs, pair.image, Label(kind="class_map"), pair.mask) for pair, inputs in chosen
-        )
+        samples = tuple(UsageSample(inputs, pair.image, Label(kind="class_map"), pair.mask) for pair, inputs in chosen)
         preprocessing = Preprocessing(kind="stretch", size=self.image_size)
-        return Delivery(self.classes, preprocessing, Postprocessing(kind="class_map"), samples)
+        return Usage(self.classes, preprocessing, Postprocessing(kind="class_map"), samples)
 
     def check_data(self, progress: Progress | None) -> None:
         """Decode every picture and mask."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from deploy_prune.tasks.delivery import Delivery
+from deploy_prune.tasks.usage import Usage
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Task(Protocol):
         ``simplify=False`` saves time where the file is only measured: ONNX Runtime simplifies it to the same graph.
         """
 
-    def delivery(self, n: int) -> Delivery:
+    def usage(self, n: int) -> Usage:
         """Return how the file that :meth:`export_onnx` wrote is used, with up to ``n`` validation samples."""
 
     def save(self, model: nn.Module, path: Path) -> Path:

@@ -21,13 +21,13 @@ from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.tasks.attention_transfer import Watched, find_stages
 from deploy_prune.tasks.batches import TrainingBatches, seeded
-from deploy_prune.tasks.delivery import Delivery, DeliverySample, spread
 from deploy_prune.tasks.distillation import Distillation
 from deploy_prune.tasks.fit import Fit
 from deploy_prune.tasks.fit_settings import FitSettings
 from deploy_prune.tasks.predict import Predict, predictor
 from deploy_prune.tasks.resume import run_key
 from deploy_prune.tasks.task import Metric, Regularizer, Task
+from deploy_prune.tasks.usage import Usage, UsageSample, spread
 
 FORMAT = "deploy_prune.module"  # of the files that save() writes
 
@@ -36,7 +36,7 @@ class TorchTask(ABC):
     """A network's purpose together with its data; the methods that are not described here are ``tasks.task.Task``'s.
 
     To be written: :meth:`network`, :meth:`samples`, :meth:`loss`, :meth:`score`. May be written anew:
-    :meth:`delivery`, :meth:`distilled_loss`, :meth:`collate`, :meth:`at_share`, :meth:`smaller`, :meth:`check_data`,
+    :meth:`usage`, :meth:`distilled_loss`, :meth:`collate`, :meth:`at_share`, :meth:`smaller`, :meth:`check_data`,
     :meth:`check_network`, :meth:`about` and the attributes.
 
     Attributes:
@@ -158,13 +158,13 @@ class TorchTask(ABC):
         """Write ``model`` as one ONNX file that takes inputs of shape (1, ...); ``simplify`` changes nothing here."""
         return export_onnx(model, self.example_inputs(), path, metadata=metadata)
 
-    def delivery(self, n: int) -> Delivery:
+    def usage(self, n: int) -> Usage:
         """Return validation inputs as arrays: what outputs mean is not known here."""
         data = self.samples("val", False)
         inputs = [self.collate([data[i]])[0] for i in spread(len(data), n)]
         shape = tuple(self.example_inputs().shape)
-        samples = tuple(DeliverySample(one) for one in inputs)
-        return Delivery((), Preprocessing(kind="array", shape=shape), Postprocessing(kind="raw"), samples)
+        samples = tuple(UsageSample(one) for one in inputs)
+        return Usage((), Preprocessing(kind="array", shape=shape), Postprocessing(kind="raw"), samples)
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write the module as ``torch.load(path, weights_only=False)["model"]`` gives it back, in float32."""

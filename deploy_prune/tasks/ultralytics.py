@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import set_metadata
 from deploy_prune.tasks import ultralytics_api as api
-from deploy_prune.tasks.delivery import Delivery
 from deploy_prune.tasks.epoch_bar import EpochBar
 from deploy_prune.tasks.kept_module import check_trainable, refuse_rebuild
 from deploy_prune.tasks.resume import TrainingState, run_key
 from deploy_prune.tasks.schedule import FINETUNING, TRAINING, Schedule
 from deploy_prune.tasks.task import Metric, Regularizer
 from deploy_prune.tasks.ultralytics_data import open_data, training_batches
-from deploy_prune.tasks.ultralytics_delivery import describe_delivery
 from deploy_prune.tasks.ultralytics_faults import check_data
 from deploy_prune.tasks.ultralytics_kinds import find_kind
 from deploy_prune.tasks.ultralytics_run import TrainingRun
 from deploy_prune.tasks.ultralytics_trainers import pruned_trainer
+from deploy_prune.tasks.ultralytics_usage import describe_usage
+from deploy_prune.tasks.usage import Usage
 
 __all__ = ["UltralyticsTask", "pruned_trainer"]
 
@@ -167,9 +167,9 @@ class UltralyticsTask:
             onnx.save(exported, raw)
             return raw.replace(path)
 
-    def delivery(self, n: int) -> Delivery:
+    def usage(self, n: int) -> Usage:
         """Return how the file is used, with up to ``n`` validation images."""
-        return describe_delivery(self.task, self.data, self.image_size, n)
+        return describe_usage(self.task, self.data, self.image_size, n)
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write ``model`` as ``ultralytics.YOLO(path)`` loads it, in float32 (YOLO.save rounds to FP16).

@@ -19,7 +19,7 @@ def make_artifact(task, folder, *, samples=8, model=None):
     Plan({}, (), (), "none").save(plan)
     result = dataclasses.replace(read_result(REPORT), task=task.name, model="net")
     (folder / "artifact").mkdir()
-    assemble([Deliverable(onnx, "model.onnx")], plan, task.delivery(samples), result, folder / "artifact")
+    assemble([Deliverable(onnx, "model.onnx")], plan, task.usage(samples), result, folder / "artifact")
     return folder / "artifact"
 
 

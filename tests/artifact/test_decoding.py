@@ -13,7 +13,7 @@ from deploy_prune.artifact.inference.scores import accuracy, compare_boxes, mean
 from deploy_prune.tasks import dense_metrics
 from deploy_prune.tasks.detection import SCORING as TORCHVISION_SCORING
 from deploy_prune.tasks.selection import select_detections
-from deploy_prune.tasks.ultralytics_delivery import ANSWERS, SCORING
+from deploy_prune.tasks.ultralytics_usage import ANSWERS, SCORING
 
 WHOLE = Placement(100, 100)
 TEN = [str(i) for i in range(10)]

@@ -29,10 +29,10 @@ def photographs(tmp_path_factory):
     return folder
 
 
-def levels_off(delivery):
+def levels_off(usage):
     """Mean difference of each sample from the task's own input, in levels of 255."""
-    how = delivery.preprocessing.model_dump(mode="json")
-    return [255 * np.abs(prepare(one.picture, how)[0] - one.inputs.numpy()).mean() for one in delivery.samples]
+    how = usage.preprocessing.model_dump(mode="json")
+    return [255 * np.abs(prepare(one.picture, how)[0] - one.inputs.numpy()).mean() for one in usage.samples]
 
 
 def test_letterbox_is_that_of_ultralytics(photographs, tmp_path):
@@ -44,10 +44,10 @@ def test_letterbox_is_that_of_ultralytics(photographs, tmp_path):
             (tmp_path / "labels" / split / f"{path.stem}.txt").write_text("0 0.5 0.5 0.25 0.5\n")
     (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: {0: thing}\n")
     task = UltralyticsTask(tmp_path / "data.yaml", image_size=160)
-    delivery = task.delivery(3)
-    assert [Path(one.picture).name for one in delivery.samples] == ["a.jpg", "b.png", "c.jpg"]
-    assert max(levels_off(delivery)) < 0.5
-    boxes = [one.label.objects[0].box for one in delivery.samples]
+    usage = task.usage(3)
+    assert [Path(one.picture).name for one in usage.samples] == ["a.jpg", "b.png", "c.jpg"]
+    assert max(levels_off(usage)) < 0.5
+    boxes = [one.label.objects[0].box for one in usage.samples]
     wide, upright = (240, 106.75, 400, 320.25), (160.12, 160, 266.88, 480)
     assert boxes[0] == pytest.approx(wide, abs=0.01) and boxes[2] == pytest.approx(upright, abs=0.01)
 
@@ -59,11 +59,11 @@ def test_crop_is_that_of_the_classifier(photographs, tmp_path):
             for path in photographs.iterdir():
                 (tmp_path / split / name / path.name).write_bytes(path.read_bytes())
     task = ClassificationTask(tmp_path, "torchvision/resnet18", image_size=96)
-    delivery = task.delivery(6)
-    assert [one.label.class_number for one in delivery.samples] == [0, 0, 0, 1, 1, 1]
-    assert max(levels_off(delivery)) < 0.5
+    usage = task.usage(6)
+    assert [one.label.class_number for one in usage.samples] == [0, 0, 0, 1, 1, 1]
+    assert max(levels_off(usage)) < 0.5
     yolo = UltralyticsTask(tmp_path, "classify", "yolo11n-cls.yaml", image_size=96)
-    assert max(levels_off(yolo.delivery(6))) < 0.5
+    assert max(levels_off(yolo.usage(6))) < 0.5
 
 
 def test_stretch_is_that_of_segmentation(photographs, tmp_path):
@@ -77,7 +77,7 @@ def test_stretch_is_that_of_segmentation(photographs, tmp_path):
             Image.new("L", size).save(tmp_path / "masks" / split / f"{path.stem}.png")
     (tmp_path / "classes.txt").write_text("nothing\nthing\n")
     task = SemanticTask(tmp_path, "torchvision/lraspp_mobilenet_v3_large", image_size=96)
-    assert max(levels_off(task.delivery(3))) < 0.5
+    assert max(levels_off(task.usage(3))) < 0.5
 
 
 def test_bilinear_by_hand():

@@ -10,7 +10,7 @@ from deploy_prune.artifact.inference.masks import Window, draw_prototypes, draw_
 from deploy_prune.artifact.inference.pictures import Placement
 from deploy_prune.artifact.inference.scores import compare_keypoints
 from deploy_prune.artifact.inference.turned import corners_of, turned_overlaps
-from deploy_prune.tasks.ultralytics_delivery import ANSWERS
+from deploy_prune.tasks.ultralytics_usage import ANSWERS
 
 WHOLE = Placement(16, 16)
 

@@ -130,7 +130,7 @@ def test_labels_that_are_found_score_one(tmp_path):
         data = write_digits(task, tmp_path / task, train=4, val=2, image_size=SIZE)
         yolo = UltralyticsTask(data, task, image_size=SIZE)
         pairs = []
-        for sample in yolo.delivery(2).samples:
+        for sample in yolo.usage(2).samples:
             if sample.masks is not None:
                 np.savez(tmp_path / "masks.npz", masks=sample.masks)
             label = sample.label.model_dump() | ({"file": "masks.npz"} if sample.masks is not None else {})

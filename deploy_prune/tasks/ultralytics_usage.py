@@ -9,8 +9,8 @@ from torch import Tensor
 
 from deploy_prune.artifact.usage import Keypoints, Label, LabelledObject, Postprocessing, Preprocessing, Selection
 from deploy_prune.tasks import ultralytics_api as api
-from deploy_prune.tasks.delivery import Delivery, DeliverySample, spread
 from deploy_prune.tasks.ultralytics_data import open_data
+from deploy_prune.tasks.usage import Usage, UsageSample, spread
 
 # Ultralytics' defaults when it predicts, and when it validates.
 ANSWERS = Selection(score=0.25, overlap=0.7, candidates=30000, most=300, every_class=False)
@@ -25,14 +25,14 @@ LICENCE = (
 )
 
 
-def describe_delivery(task: str, path: Path, image_size: int, n: int) -> Delivery:
+def describe_usage(task: str, path: Path, image_size: int, n: int) -> Usage:
     """Return how an exported file is used, with up to ``n`` validation images of the data set at ``path``."""
     data = open_data(task, path)
     images: Any = api.labelled_images(task, data, image_size, "val")
     samples = tuple(_describe_sample(task, images, i) for i in spread(len(images), n))
     names = tuple(data["names"][i] for i in range(data["nc"]))
     how = Preprocessing(kind="crop" if task == "classify" else "letterbox", size=image_size, exif_orientation=True)
-    return Delivery(names, how, _describe_outputs(task, data), samples, (LICENCE,))
+    return Usage(names, how, _describe_outputs(task, data), samples, (LICENCE,))
 
 
 def _describe_outputs(task: str, data: Mapping[str, Any]) -> Postprocessing:
@@ -51,18 +51,16 @@ def _describe_keypoints(data: Mapping[str, Any]) -> Keypoints:
     return Keypoints(names=tuple(names), values=values, sigmas=tuple(float(one) for one in sigmas))
 
 
-def _describe_sample(task: str, images: Any, index: int) -> DeliverySample:
+def _describe_sample(task: str, images: Any, index: int) -> UsageSample:
     item = images[index]
     inputs: Tensor = item["img"][None]
     inputs = inputs if inputs.is_floating_point() else inputs.float() / 255
     if task == "classify":
-        return DeliverySample(
-            inputs, Path(images.samples[index][0]), Label(kind="class", class_number=int(item["cls"]))
-        )
+        return UsageSample(inputs, Path(images.samples[index][0]), Label(kind="class", class_number=int(item["cls"])))
     found = images.labels[index]
     masks = api.draw_outlines(found["segments"], found["shape"]) if task == "segment" else None
     objects = tuple(_describe_object(task, found, i) for i in range(len(found["cls"])))
-    return DeliverySample(inputs, Path(found["im_file"]), Label(kind="objects", objects=objects), masks=masks)
+    return UsageSample(inputs, Path(found["im_file"]), Label(kind="objects", objects=objects), masks=masks)
 
 
 def _describe_object(task: str, found: Mapping[str, Any], i: int) -> LabelledObject:

@@ -12,7 +12,7 @@ from deploy_prune.artifact.usage import Label, Postprocessing, Preprocessing
 
 
 @dataclass(frozen=True)
-class DeliverySample:
+class UsageSample:
     """A validation sample.
 
     Attributes:
@@ -31,7 +31,7 @@ class DeliverySample:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Usage:
     """How an exported file is used.
 
     Attributes:
@@ -45,7 +45,7 @@ class Delivery:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     postprocessing: Postprocessing
-    samples: tuple[DeliverySample, ...]
+    samples: tuple[UsageSample, ...]
     notes: tuple[str, ...] = ()
 
 
