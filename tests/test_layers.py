@@ -48,7 +48,7 @@ HOMES = {
     },
     "torchmetrics": {"tasks/dense_metrics.py"},
     "faster_coco_eval": {"datasets/coco.py"},
-    "openvino": {"runtime/worker/openvino_engine.py"},
+    "openvino": {"runtime/worker/openvino_engine.py", "artifact/inference/engine.py"},
     "tensorrt": {"runtime/worker/tensorrt_engine.py"},
     "onnx": {"export/onnx.py", "runtime/node_names.py", "tasks/ultralytics.py"},
     "onnxslim": {"export/onnx.py"},

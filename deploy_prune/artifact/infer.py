@@ -16,7 +16,7 @@ from deploy_prune.artifact.inference.decoding import decode
 from deploy_prune.artifact.inference.engine import choose_model, open_model
 from deploy_prune.artifact.inference.pictures import prepare
 from deploy_prune.artifact.inference.refusal import RefusalError
-from deploy_prune.artifact.inference.samples import check_model
+from deploy_prune.artifact.inference.samples import check_model, why_unchecked
 
 SCHEMA = 1
 
@@ -56,7 +56,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def check(folder: Path, manifest: dict[str, Any], name: str | None) -> int:
     """Check the models, or the one of this name, and say what was found."""
-    models = manifest["models"] if name is None else [choose_model(manifest, name)]
+    models = [choose_model(manifest, name)]
+    if name is None:
+        models = [model for model in manifest["models"] if why_unchecked(model) is None]
+        for reason in filter(None, map(why_unchecked, manifest["models"])):
+            print(f"not run: {reason}")
     faults = [fault for model in models for fault in check_model(folder, manifest, model)]
     for fault in faults:
         print(f"fault: {fault}")

@@ -26,38 +26,42 @@ class ModelFile(Part):
 
     Attributes:
         file: where it lies.
-        engine: what runs it: ``onnxruntime``.
+        beside: further files that it needs there, such as its weights.
+        engine: what runs it: ``onnxruntime``, ``openvino``, or one that no code here runs.
         precision: of its arithmetic: ``fp32``, ``fp16``, ``int8``.
         inputs: what it takes.
         outputs: what it gives.
-        expected: the ``.npz`` with its outputs on the samples, see ``inference.samples.take_spots``.
+        expected: the ``.npz`` with its outputs on the samples, see ``inference.samples.take_spots``; None: it was not
+            run when the artifact was written.
         tolerance: by which they may be off elsewhere, as a share of each channel's size.
         score: the task's metric on the samples; None where it has no labels or no decoder.
     """
 
     file: FileName
+    beside: tuple[FileName, ...] = ()
     engine: str
     precision: str
     inputs: tuple[TensorInfo, ...] = pydantic.Field(min_length=1)
     outputs: tuple[TensorInfo, ...] = pydantic.Field(min_length=1)
-    expected: FileName
+    expected: FileName | None
     tolerance: float = pydantic.Field(gt=0)
     score: float | None = None
 
 
 class Latency(Part):
-    """Milliseconds per inference, of ``n`` raw samples."""
+    """Milliseconds per inference, of ``n`` raw samples; what is None was not kept."""
 
     median: float
-    p90: float
-    p99: float
-    iqr: float
-    n: int
+    p90: float | None = None
+    p99: float | None = None
+    iqr: float | None = None
+    n: int | None = None
 
 
 class Interval(Part):
-    """A ratio of two measured values with its 95 % interval."""
+    """A speed-up over the model ``over`` ("dense": the dense network), with its 95 % interval."""
 
+    over: str
     value: float
     low: float
     high: float
@@ -77,9 +81,9 @@ class Measured(Part):
     model: str  # "dense", or the model's file
     engine: str
     precision: str
-    latency_ms: Latency
-    speedup: Interval | None = None  # over the dense network; None: it is the dense network
-    metric: Score
+    latency_ms: Latency | None = None
+    speedup: Interval | None = None
+    metric: Score | None = None
     macs: int
     params: int
     size_bytes: int
@@ -152,7 +156,8 @@ class Manifest(Part):
     @property
     def named_files(self) -> frozenset[str]:
         """The files that the manifest speaks of."""
-        models = {name for model in self.models for name in (model.file, model.expected)}
+        models = {name for model in self.models for name in (model.file, *model.beside)}
+        models |= {model.expected for model in self.models if model.expected is not None}
         maps = {one.label.file for one in self.samples if one.label is not None and one.label.file is not None}
         return frozenset({self.plan, *models, *maps, *(one.file for one in self.samples)})
 

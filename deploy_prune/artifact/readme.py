@@ -1,5 +1,6 @@
 """The README of an artifact, written from its manifest for whoever builds it into a product."""
 
+from deploy_prune.artifact.inference.engine import ENGINES
 from deploy_prune.artifact.manifest import Manifest, Measured, ModelFile
 from deploy_prune.artifact.usage import Preprocessing
 
@@ -78,7 +79,7 @@ def _head(manifest: Manifest) -> str:
 
 def _try_it(manifest: Manifest) -> str:
     given = "INPUT.npy" if manifest.preprocessing.kind == "array" else "PICTURE"
-    engines = " ".join(dict.fromkeys(model.engine for model in manifest.models))
+    engines = " ".join(dict.fromkeys(model.engine for model in manifest.models if model.engine in ENGINES))
     return f"""## Try it
 
 ```bash
@@ -92,11 +93,11 @@ Python 3.8 or newer. `infer.py` and `inference/` are plain code to read and to t
 
 
 def _models(manifest: Manifest) -> str:
-    rows = [
-        f"| `{one.file}` | {one.engine} | {one.precision} | {_tensors(one)} | {_score(one)} |"
-        for one in manifest.models
-    ]
     head = f"| file | engine | precision | inputs and outputs | {manifest.metric or 'score'} on the samples |"
+    rows = []
+    for one in manifest.models:
+        files = ", ".join(f"`{name}`" for name in (one.file, *one.beside))
+        rows.append(f"| {files} | {one.engine} | {one.precision} | {_tensors(one)} | {_score(one)} |")
     return "\n".join(["## Models", "", head, "| --- | --- | --- | --- | --- |", *rows])
 
 
@@ -155,11 +156,13 @@ def _measured(manifest: Manifest) -> str:
 
 
 def _row(one: Measured) -> str:
-    times = " | ".join(f"{value:.3f} ms" for value in (one.latency_ms.median, one.latency_ms.p90, one.latency_ms.p99))
-    gain = "" if one.speedup is None else f"{one.speedup.value:.2f} ({one.speedup.low:.2f} to {one.speedup.high:.2f})"
-    sizes = f"{one.macs / 1e6:.1f} M | {one.params / 1e6:.3f} M | {one.size_bytes / 2**20:.2f} MiB"
-    metric = f"{one.metric.name} {one.metric.value:.4f}"
-    return f"| {one.model} | {one.engine}, {one.precision} | {times} | {gain} | {metric} | {sizes} |"
+    latency, gain = one.latency_ms, one.speedup
+    times = (None, None, None) if latency is None else (latency.median, latency.p90, latency.p99)
+    cells = [one.model, f"{one.engine}, {one.precision}", *("" if ms is None else f"{ms:.3f} ms" for ms in times)]
+    cells.append("" if gain is None else f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f}) over {gain.over}")
+    cells.append("" if one.metric is None else f"{one.metric.name} {one.metric.value:.4f}")
+    cells += [f"{one.macs / 1e6:.1f} M", f"{one.params / 1e6:.3f} M", f"{one.size_bytes / 2**20:.2f} MiB"]
+    return f"| {' | '.join(cells)} |"
 
 
 def _files() -> str:

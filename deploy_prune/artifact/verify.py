@@ -4,8 +4,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from deploy_prune.artifact.inference.engine import ENGINES
-from deploy_prune.artifact.inference.samples import check_model
+from deploy_prune.artifact.inference.samples import check_model, why_unchecked
 from deploy_prune.artifact.manifest import MANIFEST, read_manifest
 from deploy_prune.errors import MissingDependencyError
 
@@ -33,15 +32,14 @@ def find_faults(folder: Path) -> list[str]:
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(f"running the models needs {package}; run: pip install {install}")
     plain = manifest.to_plain()
-    return [
-        fault for model in plain["models"] if model["engine"] in ENGINES for fault in check_model(folder, plain, model)
-    ]
+    runnable = [model for model in plain["models"] if why_unchecked(model) is None]
+    return [fault for model in runnable for fault in check_model(folder, plain, model)]
 
 
 def list_left_out(folder: Path) -> list[str]:
-    """One line for each model that nothing here runs, which :func:`find_faults` therefore does not."""
-    models = [model for model in read_manifest(folder).models if model.engine not in ENGINES]
-    return [f"{model.file} is for {model.engine}; only its checksum is right" for model in models]
+    """One line for each model that cannot be compared here, whose checksums alone :func:`find_faults` looks at."""
+    found = [why_unchecked(model) for model in read_manifest(folder).to_plain()["models"]]
+    return [f"{reason}; only its checksum is right" for reason in found if reason is not None]
 
 
 def list_files(folder: Path) -> set[str]:

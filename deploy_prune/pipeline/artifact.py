@@ -4,19 +4,20 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deploy_prune import __version__, artifact
+from deploy_prune.artifact.inference.engine import find_obstacle
 from deploy_prune.artifact.inference.pictures import prepare
 from deploy_prune.artifact.inference.refusal import RefusalError
 from deploy_prune.artifact.inference.samples import run_samples, score_samples, take_spots
 from deploy_prune.artifact.inference.scores import METRICS
-from deploy_prune.artifact.manifest import MANIFEST, SCHEMA, Manifest
+from deploy_prune.artifact.manifest import MANIFEST, SCHEMA, Manifest, Measured
 from deploy_prune.artifact.readme import write_readme
 from deploy_prune.artifact.usage import Sample
 from deploy_prune.artifact.verify import OWN_CHECKSUM, checksum, find_faults, list_files
@@ -30,8 +31,9 @@ from deploy_prune.report.result import Result, read_result
 from deploy_prune.tasks.usage import Usage
 
 # Sums in another order differ by about 1e-6 of a channel's size, and more where a network is deep; a wrong layer by
-# 1e-2 and more (export.parity).
-TOLERANCE = 1e-3
+# 1e-2 and more (export.parity). Half precision keeps three digits. Integers are rounded otherwise by other kernels, and
+# one level of 255 is worth up to 0.4 % of the largest value in each layer: 0.1 is a guess.
+TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1}
 # Mean difference from the task's own input, in levels of 255. Two ways of bilinear resizing differ by one level here
 # and there; a wrong one, or swapped colours, by tens.
 INPUT_LEVELS = 1.0
@@ -40,13 +42,23 @@ PACKAGES = ("torch", "numpy", "pillow", "onnx", "onnxslim", "onnxruntime", "torc
 
 @dataclass(frozen=True)
 class Deliverable:
-    """A model that the artifact takes in, under the name ``file``."""
+    """A model that the artifact takes in.
+
+    Attributes:
+        path: the file that its engine opens.
+        file: its name in the artifact.
+        engine: by the name of its Python package.
+        precision: of its arithmetic.
+        beside: further files that it needs, by their names in the artifact.
+        measured: rows of the measured table that are about it.
+    """
 
     path: Path
     file: str
     engine: str = "onnxruntime"
     precision: str = "fp32"
-    tolerance: float = TOLERANCE
+    beside: Mapping[str, Path] = field(default_factory=dict)
+    measured: tuple[Measured, ...] = ()
 
 
 def write_artifact(settings: RunSettings, context: StageContext) -> str:
@@ -61,19 +73,28 @@ def write_artifact(settings: RunSettings, context: StageContext) -> str:
 
 
 def assemble(models: Sequence[Deliverable], plan: Path, usage: Usage, result: Result, out: Path) -> Manifest:
-    """Fill the empty folder ``out`` with the models (the recommended one first) and all that belongs to them.
+    """Fill the empty folder ``out`` with the models and all that belongs to them.
+
+    Args:
+        models: the recommended one first, an ONNX file; the result's measured latency is its.
+        plan: the file.
+        usage: how they are used.
+        result: what the run found.
+        out: the folder.
 
     Raises:
         ExportError: the folder does not pass its own check.
     """
     for model in models:
-        shutil.copyfile(model.path, out / model.file)
+        for name, path in {model.file: model.path, **model.beside}.items():
+            shutil.copyfile(path, out / name)
     shutil.copyfile(plan, out / PLAN.name)
     copy_inference(out)
-    content = _describe(usage, result, models[0].file)
+    content = _describe(usage, result, models)
     try:
         content["samples"], notes = _write_samples(usage, out)
-        content["models"] = [_describe_model(model, out, content) for model in models]
+        tensors = _describe_tensors(out / models[0].file)
+        content["models"] = [_describe_model(model, tensors, out, content) for model in models]
     except RefusalError as error:
         raise ExportError(f"infer.py cannot run the artifact: {error}") from error
     content["notes"] = [*usage.notes, *notes, *_find_notes(usage, result)]
@@ -119,23 +140,32 @@ def _write_samples(usage: Usage, out: Path) -> tuple[list[dict[str, Any]], list[
     return found, [f"`infer.py` prepares pictures unlike the training: by {off:.1f} of 255 in the mean of a sample."]
 
 
-def _describe_model(model: Deliverable, out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest's entry; the model is run on all samples, and its outputs are kept."""
-    session = open_session(out / model.file)
+def _describe_model(model: Deliverable, tensors: dict[str, Any], out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest's entry; where the model can be run here, it is, on all samples, and its outputs are kept."""
     entry: dict[str, Any] = {
         "file": model.file,
+        "beside": sorted(model.beside),
         "engine": model.engine,
         "precision": model.precision,
-        "inputs": [_describe_tensor(one) for one in session.get_inputs()],
-        "outputs": [_describe_tensor(one) for one in session.get_outputs()],
-        "expected": f"expected/{Path(model.file).stem}.npz",
-        "tolerance": model.tolerance,
+        **tensors,
+        "expected": None,
+        "tolerance": TOLERANCES[model.precision],
+        "score": None,
     }
+    if find_obstacle(entry) is not None:
+        return entry
+    entry["expected"] = f"expected/{model.file}.npz"
     outputs = run_samples(out, manifest, entry)
     expected = {f"{i}_{j}": take_spots(one) for i, each in enumerate(outputs) for j, one in enumerate(each)}
     (out / "expected").mkdir(exist_ok=True)
     np.savez_compressed(out / entry["expected"], **expected)
     return {**entry, "score": score_samples(out, manifest, outputs)}
+
+
+def _describe_tensors(onnx: Path) -> dict[str, Any]:
+    session = open_session(onnx)
+    given, found = session.get_inputs(), session.get_outputs()
+    return {"inputs": [_describe_tensor(one) for one in given], "outputs": [_describe_tensor(one) for one in found]}
 
 
 def _describe_tensor(value: Any) -> dict[str, Any]:
@@ -144,10 +174,11 @@ def _describe_tensor(value: Any) -> dict[str, Any]:
     return {"name": value.name, "shape": list(value.shape), "dtype": {"float": "float32"}.get(kind, kind)}
 
 
-def _describe(usage: Usage, result: Result, measured: str) -> dict[str, Any]:
-    """The manifest without models, samples, notes and checksums; ``measured`` is the file that the run timed."""
+def _describe(usage: Usage, result: Result, models: Sequence[Deliverable]) -> dict[str, Any]:
+    """The manifest without models, samples, notes and checksums."""
     kind = usage.postprocessing.kind
     how = {name: result.conditions[name] for name in ("engine", "precision")}
+    faster = {"over": "dense", **asdict(result.speedup)}
     return {
         "schema_version": SCHEMA,
         "task": result.task,
@@ -161,7 +192,8 @@ def _describe(usage: Usage, result: Result, measured: str) -> dict[str, Any]:
         "limits": [asdict(limit) for limit in result.limits],
         "measured": [
             {**how, **asdict(result.dense), "model": "dense"},
-            {**how, **asdict(result.pruned), "model": measured, "speedup": asdict(result.speedup)},
+            {**how, **asdict(result.pruned), "model": models[0].file, "speedup": faster},
+            *(row.model_dump(mode="json") for model in models for row in model.measured),
         ],
         "profile": result.profile.name,
         "machine": result.profile.fingerprint,

@@ -18,7 +18,7 @@ from deploy_prune.tasks.classification import ClassificationTask
 
 HOME = Path(deploy_prune.artifact.__file__).parent
 SOURCES = [HOME / "infer.py", *sorted((HOME / "inference").glob("*.py"))]
-ALLOWED = {"numpy", "PIL", "onnxruntime", "deploy_prune.artifact.inference"}
+ALLOWED = {"numpy", "PIL", "onnxruntime", "openvino", "deploy_prune.artifact.inference"}
 NEWER = re.compile(r"\.(removeprefix|removesuffix|is_relative_to|readlink|hardlink_to)\(|\bstrict=|functools\.cache\b")
 PYTHON_38 = next(iter(sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python"))), None)
 

@@ -94,13 +94,13 @@ def test_a_link_that_leads_out_of_the_folder_is_seen(artifact, tmp_path):
 
 
 def test_other_outputs_than_expected_are_seen(artifact):
-    with np.load(artifact / "expected" / "model.npz") as content:
+    with np.load(artifact / "expected" / "model.onnx.npz") as content:
         expected = {name: content[name] for name in content.files}
     expected["3_0"][0, 5] += 0.01 * expected["3_0"][1, 5]  # a hundredth of its size
     np.savez(artifact / "changed.npz", **expected)
     content = (artifact / "changed.npz").read_bytes()
     (artifact / "changed.npz").unlink()
-    change_file(artifact, "expected/model.npz", content)
+    change_file(artifact, "expected/model.onnx.npz", content)
     (fault,) = find_faults(artifact)
     assert fault.startswith("model.onnx on samples/03.png: output ") and fault.endswith(
         "is off by 1.0e-02 of its size, allowed 1e-03"
@@ -125,9 +125,12 @@ def test_a_file_that_the_engine_cannot_open_is_one_line(artifact):
 
 
 def test_an_expected_file_that_is_none_is_one_line(artifact):
-    change_file(artifact, "expected/model.npz", b"no arrays")
+    change_file(artifact, "expected/model.onnx.npz", b"no arrays")
     (fault,) = find_faults(artifact)
-    assert fault.startswith("expected/model.npz cannot be read: ")
+    assert fault.startswith("expected/model.onnx.npz cannot be read: ")
+
+
+LEFT_OUT = "not run: model.engine is for tensorrt, which this code does not run"
 
 
 def test_a_model_of_another_engine_is_left_to_its_owner(artifact):
@@ -135,13 +138,14 @@ def test_a_model_of_another_engine_is_left_to_its_owner(artifact):
     engine = {**manifest["models"][0], "file": "model.engine", "engine": "tensorrt", "precision": "fp16"}
     (artifact / "model.engine").write_bytes(b"plan")
     manifest["files"]["model.engine"] = hashlib.sha256(b"plan").hexdigest()
-    manifest["models"].append(engine)
+    manifest["models"].append({**engine, "expected": None})
     write(artifact, manifest)
     done = verify(artifact)
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0] == "not run: model.engine is for tensorrt; only its checksum is right"
+    assert done.stdout.splitlines()[0] == LEFT_OUT + "; only its checksum is right"
+    assert run_python(artifact / "infer.py", "--check").stdout.splitlines()[0] == LEFT_OUT
     own = run_python(artifact / "infer.py", "--check", "--model", "model.engine")
-    assert own.returncode == 1 and own.stdout == "fault: model.engine is for tensorrt; this code runs: onnxruntime\n"
+    assert own.returncode == 1 and own.stdout == "fault: model.engine is for tensorrt, which this code does not run\n"
     none = run_python(artifact / "infer.py", "--check", "--model", "other.onnx")
     assert none.returncode == 2
     assert none.stderr == "error: the manifest has no model 'other.onnx'; choose one of: model.onnx, model.engine\n"

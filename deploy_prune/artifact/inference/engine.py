@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,18 +26,27 @@ def choose_model(manifest: dict[str, Any], name: str | None) -> dict[str, Any]:
     return chosen
 
 
+def find_obstacle(model: dict[str, Any]) -> str | None:
+    """Why a model cannot run here, whatever its file holds; None: it can."""
+    engine = model["engine"]
+    if engine not in ENGINES:
+        return f"{model['file']} is for {engine}, which this code does not run"
+    if importlib.util.find_spec(engine) is None:
+        return f"{model['file']} is for {engine}, which is not installed"
+    return None
+
+
 def open_model(folder: Path, model: dict[str, Any]) -> Run:
     """The function that a model computes.
 
     Raises:
         RefusalError: its engine is not known here or not installed, or does not open the file.
     """
-    if model["engine"] not in ENGINES:
-        raise RefusalError(f"{model['file']} is for {model['engine']}; this code runs: {', '.join(ENGINES)}")
+    obstacle = find_obstacle(model)
+    if obstacle is not None:
+        raise RefusalError(obstacle)
     try:
         return ENGINES[model["engine"]](folder / model["file"], model)
-    except ImportError as error:
-        raise RefusalError(f"{model['file']} needs {model['engine']} ({error}); install it") from error
     except Exception as error:  # every engine has its own
         raise RefusalError(f"{model['file']} cannot be opened: {str(error).strip().splitlines()[0]}") from error
 
@@ -49,4 +59,22 @@ def _open_onnxruntime(path: Path, model: dict[str, Any]) -> Run:
     return lambda values: list(session.run(outputs, {given: values}))
 
 
-ENGINES: dict[str, Callable[[Path, dict[str, Any]], Run]] = {"onnxruntime": _open_onnxruntime}
+def _open_openvino(path: Path, model: dict[str, Any]) -> Run:
+    import openvino
+
+    # else it computes in bfloat16 where the processor has it
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    count = len(model["outputs"])
+
+    def run(values: Any) -> list[Any]:
+        found = compiled(values)
+        return [found[i] for i in range(count)]
+
+    return run
+
+
+ENGINES: dict[str, Callable[[Path, dict[str, Any]], Run]] = {
+    "onnxruntime": _open_onnxruntime,
+    "openvino": _open_openvino,
+}
+"""By the name of its Python package, how an engine opens a file."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deploy_prune.artifact.inference.decoding import decode
-from deploy_prune.artifact.inference.engine import open_model
+from deploy_prune.artifact.inference.engine import find_obstacle, open_model
 from deploy_prune.artifact.inference.pictures import prepare
 from deploy_prune.artifact.inference.refusal import RefusalError
 from deploy_prune.artifact.inference.scores import METRICS
@@ -20,6 +20,9 @@ SCORE_TOLERANCE = 0.005  # half a point
 
 def check_model(folder: Path, manifest: dict[str, Any], model: dict[str, Any]) -> list[str]:
     """One line for each sample on which the model does not give what is expected, and for another score."""
+    unchecked = why_unchecked(model)
+    if unchecked is not None:
+        return [unchecked]
     try:
         expected, faults = read_arrays(folder / model["expected"]), []
         outputs = run_samples(folder, manifest, model)
@@ -44,6 +47,13 @@ def check_model(folder: Path, manifest: dict[str, Any], model: dict[str, Any]) -
 def has_shape(shape: list[int], said: list[Any]) -> bool:
     """Whether a shape is as the manifest says, where a name stands for any length."""
     return len(shape) == len(said) and all(isinstance(b, str) or a == b for a, b in zip(shape, said))  # noqa: B905 - 3.8
+
+
+def why_unchecked(model: dict[str, Any]) -> str | None:
+    """Why a model cannot be compared with what it gave, whatever its file holds; None: it can."""
+    if model["expected"] is None and find_obstacle(model) is None:
+        return f"{model['file']} was not run when the artifact was written"
+    return find_obstacle(model)
 
 
 def run_samples(folder: Path, manifest: dict[str, Any], model: dict[str, Any]) -> list[list[Any]]:
