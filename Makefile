@@ -25,7 +25,7 @@ demo: $(VENV)/.demo
 	$(BIN)/deploy-prune run pipelines/yolov8n_digits.yaml --out $(RUN)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

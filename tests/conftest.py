@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: one thread each, as many workers as cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 
