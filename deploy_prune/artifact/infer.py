@@ -36,7 +36,7 @@ def main() -> int:
         if asked.check:
             return check(folder, manifest, asked.model)
         answer(folder, manifest, asked)
-    except RefusalError as error:
+    except (RefusalError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -61,14 +61,15 @@ def check(folder: Path, manifest: dict[str, Any], name: str | None) -> int:
         models = [model for model in manifest["models"] if why_unchecked(model) is None]
         for reason in filter(None, map(why_unchecked, manifest["models"])):
             print(f"not run: {reason}")
+    if not models:
+        raise RefusalError("no model could be run: install what the first one is for")
     faults = [fault for model in models for fault in check_model(folder, manifest, model)]
     for fault in faults:
         print(f"fault: {fault}")
     if not faults:
-        print(f"{len(models)} model(s) on {len(manifest['samples'])} samples: the outputs are those expected")
         for model in models:
-            if model["score"] is not None:
-                print(f"{model['file']}: {manifest['metric']} {model['score']:.4f} on the samples")
+            score = "" if model["score"] is None else f", {manifest['metric']} {model['score']:.4f}"
+            print(f"{model['file']}: {len(manifest['samples'])} samples give the expected outputs{score}")
     return 1 if faults else 0
 
 

@@ -59,33 +59,51 @@ def distributions(*names):
     return found
 
 
-@pytest.fixture(scope="module")
-def bare_python(tmp_path_factory):
-    """A virtual environment with onnxruntime, NumPy, Pillow and what these need: links to what is installed here."""
-    folder = tmp_path_factory.mktemp("environment") / "bare"
+def make_environment(folder, *names):
+    """The Python of a virtual environment with these and what they need: links to what is installed here."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("lib/python3*/site-packages")
-    for one in distributions("onnxruntime", "numpy", "pillow").values():
+    for one in distributions(*names).values():
         for top in {file.parts[0] for file in one.files or () if file.parts[0] not in ("..", "__pycache__")}:
             if not (packages / top).exists():
                 (packages / top).symlink_to(one.locate_file(top))
     return folder / "bin" / "python"
 
 
-def test_infer_runs_where_nothing_else_is_installed(bare_python, tmp_path):
-    data = write_digits("digits", tmp_path / "data", train=10, val=10, image_size=32)
-    artifact = make_artifact(ClassificationTask(data, "torchvision/mobilenet_v3_small", image_size=32), tmp_path)
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    data = write_digits("digits", folder / "data", train=10, val=10, image_size=32)
+    return make_artifact(ClassificationTask(data, "torchvision/mobilenet_v3_small", image_size=32), folder)
+
+
+def run_alone(python, *arguments):
+    """Run in a process that neither this repository nor any variable of Python's leads back to."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [str(python), *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=Path(python).parent
+    )
 
-    def run(*arguments):
-        command = [str(bare_python), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
 
+def test_infer_runs_where_nothing_else_is_installed(artifact, tmp_path):
+    python = make_environment(tmp_path / "bare", "onnxruntime", "numpy", "pillow")
     for package in ("torch", "deploy_prune", "onnx", "pydantic", "cv2"):
-        assert "ModuleNotFoundError" in run("-c", f"import {package}").stderr
-    checked = run(artifact / "infer.py", "--check")
+        assert "ModuleNotFoundError" in run_alone(python, "-c", f"import {package}").stderr
+    checked = run_alone(python, artifact / "infer.py", "--check")
     assert checked.returncode == 0, checked.stderr + checked.stdout
-    assert run(artifact / "infer.py", artifact / "samples" / "00.png").stdout.startswith('{"picture": ')
+    assert run_alone(python, artifact / "infer.py", artifact / "samples" / "00.png").stdout.startswith('{"picture": ')
+
+
+def test_a_missing_engine_is_named(artifact, tmp_path):
+    python = make_environment(tmp_path / "without", "numpy", "pillow")
+    checked = run_alone(python, artifact / "infer.py", "--check")
+    assert checked.returncode == 2
+    assert checked.stdout == "not run: model.onnx is for onnxruntime, which is not installed\n"
+    assert checked.stderr == "error: no model could be run: install what the first one is for\n"
+    asked = run_alone(python, artifact / "infer.py", artifact / "samples" / "00.png")
+    assert asked.returncode == 2
+    assert asked.stderr == "error: model.onnx is for onnxruntime, which is not installed\n"
 
 
 @pytest.mark.parametrize(

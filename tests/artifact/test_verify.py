@@ -52,8 +52,7 @@ def test_a_sound_artifact_passes_and_its_own_code_reproduces_the_outputs(artifac
     assert (done.returncode, done.stderr) == (0, "")
     own = run_python(artifact / "infer.py", "--check")
     assert own.returncode == 0, own.stderr
-    assert own.stdout.splitlines()[0] == "1 model(s) on 8 samples: the outputs are those expected"
-    assert own.stdout.splitlines()[1].startswith("model.onnx: top-1 accuracy 0.")
+    assert own.stdout.startswith("model.onnx: 8 samples give the expected outputs, top-1 accuracy 0.")
     assert find_faults(artifact) == []  # what Python left behind is no fault
 
 
