@@ -19,6 +19,7 @@ from deploy_prune.artifact.inference.refusal import RefusalError
 from deploy_prune.artifact.inference.samples import check_model, why_unchecked
 
 SCHEMA = 1
+NEEDED = {"models", "preprocessing", "postprocessing", "classes", "metric", "samples"}
 
 
 def main() -> int:
@@ -51,6 +52,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise RefusalError(f"{path} cannot be read ({error}); take the folder from the run again") from error
     if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA:
         raise RefusalError(f"{path} is not of schema {SCHEMA}; take the whole folder from one run")
+    lacking = sorted(NEEDED - manifest.keys())
+    if lacking:
+        raise RefusalError(f"{path} lacks {', '.join(lacking)}; take the folder from the run again")
     return manifest
 
 

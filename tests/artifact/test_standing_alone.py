@@ -120,8 +120,17 @@ def test_mistakes_are_one_clear_line(arguments, code, message, tmp_path):
     assert done.returncode == code and message in done.stderr.splitlines()[-1]
 
 
-def test_a_manifest_of_another_schema_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"schema_version": 9}', "is not of schema 1; take the whole folder from one run"),
+        ("[]", "is not of schema 1"),
+        ("{", "cannot be read"),
+        ('{"schema_version": 1, "models": []}', "lacks classes, metric, postprocessing, preprocessing, samples; take"),
+    ],
+)
+def test_another_manifest_is_refused(content, message, tmp_path):
     copy_inference(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"schema_version": 9}')
+    (tmp_path / "manifest.json").write_text(content)
     done = run_python(tmp_path / "infer.py", "--check")
-    assert done.returncode == 2 and "is not of schema 1; take the whole folder from one run" in done.stderr
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and message in done.stderr

@@ -1,6 +1,7 @@
 """Artifacts of the tasks: what infer.py's code finds on all validation pictures scores as the task itself says."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from deploy_prune.artifact.inference.masks import Window
 from deploy_prune.artifact.inference.samples import read_label
 from deploy_prune.artifact.inference.scores import METRICS
 from deploy_prune.artifact.manifest import read_manifest
+from deploy_prune.artifact.usage import Label, Postprocessing
 from deploy_prune.datasets import write_digits
 from deploy_prune.tasks.detection import DetectionTask, InstanceTask
 from deploy_prune.tasks.fit_settings import FitSettings
 from deploy_prune.tasks.semantic import SemanticTask
 from deploy_prune.tasks.torch_task import TorchTask
 from deploy_prune.tasks.ultralytics import UltralyticsTask
+from deploy_prune.tasks.usage import spread
 
 SIZE = 64
 QUICK = FitSettings(lr0=2e-3, batch=4, warmup_epochs=0.0, ema_decay=0.0)
@@ -79,23 +82,44 @@ def test_detection_by_yolo(tmp_path):
     assert "Nothing is suppressed inside." in (folder / "README.md").read_text()
 
 
+class Own(TorchTask):
+    name = "own"
+
+    def network(self):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+
+    def samples(self, split, augmented):
+        return [(torch.full((3, 2, 2), float(i)), i % 3) for i in range(6)]
+
+    def loss(self, model, batch):
+        raise NotImplementedError
+
+    def score(self, predict):
+        found = [(int(predict(inputs[None]).argmax()), label) for inputs, label in self.samples("val", False)]
+        return sum(guess == label for guess, label in found) / len(found)
+
+
+class Decoded(Own):
+    """The same with a word on what its outputs are."""
+
+    def usage(self, n):
+        plain = super().usage(n)
+        labels = [Label(kind="class", class_number=self.samples("val", False)[i][1]) for i in spread(6, n)]
+        samples = tuple(replace(one, label=label) for one, label in zip(plain.samples, labels, strict=True))
+        return replace(plain, classes=("x", "y", "z"), postprocessing=Postprocessing(kind="logits"), samples=samples)
+
+
+def test_a_task_of_ones_own_may_name_its_decoder(tmp_path):
+    task = Decoded()
+    folder = make_artifact(task, tmp_path)
+    manifest = read_manifest(folder)
+    assert (manifest.metric, manifest.notes) == ("top-1 accuracy", ())
+    assert manifest.models[0].score == pytest.approx(task.evaluate(tmp_path / "net.onnx").value)
+    assert infer(folder, folder / "samples" / "01.npy")[0]["class"] in "xyz"
+
+
 @pytest.mark.parametrize("samples", [0, 2])
 def test_a_task_of_ones_own_says_that_it_has_no_decoder(samples, tmp_path):
-    class Own(TorchTask):
-        name = "own"
-
-        def network(self):
-            return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
-
-        def samples(self, split, augmented):
-            return [(torch.full((3, 2, 2), float(i)), i) for i in range(5)]
-
-        def loss(self, model, batch):
-            raise NotImplementedError
-
-        def score(self, predict):
-            raise NotImplementedError
-
     folder = make_artifact(Own(), tmp_path, samples=samples)
     manifest = read_manifest(folder)
     assert manifest.notes[0].startswith("No decoder is written for this task's outputs yet")
