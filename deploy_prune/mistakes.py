@@ -2,7 +2,8 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import pydantic
 
@@ -56,7 +57,7 @@ def _known_keys(model: type[pydantic.BaseModel], location: Sequence[int | str]) 
         if isinstance(part, int):  # an entry of a list of sections
             continue
         section: Any = model.model_fields[part].annotation
-        if get_origin(section) is tuple:
+        if get_origin(section) in (tuple, Union, UnionType):
             section = get_args(section)[0]
         if not (isinstance(section, type) and issubclass(section, pydantic.BaseModel)):
             return []

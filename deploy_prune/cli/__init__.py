@@ -16,6 +16,7 @@ from deploy_prune.cli.profiles import profiles_app
 from deploy_prune.cli.prune import prune
 from deploy_prune.cli.run import run
 from deploy_prune.cli.tables import tables_app
+from deploy_prune.cli.verify import verify
 from deploy_prune.errors import DeployPruneError, UnreachableBudgetError
 
 TRACEBACK_VARIABLE = "DEPLOY_PRUNE_TRACEBACK"
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, prune, export, bench, inspect):
+for command in (run, prune, export, bench, inspect, verify):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(device_app, name="device")

@@ -21,7 +21,7 @@ def open_onnx(path: Path) -> Callable[[NDArray[np.float32]], list[NDArray[np.flo
         ExportError: the file cannot be opened; of the function: it takes inputs of another shape.
         MissingDependencyError: onnxruntime is not installed.
     """
-    session = _open(path)
+    session = open_session(path)
     feed = session.get_inputs()[0]
 
     def run(data: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -43,11 +43,11 @@ def optimised_operators(path: Path) -> list[str]:
     """
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         optimised = Path(folder) / "optimised.onnx"
-        _open(path, optimised)
+        open_session(path, optimised)
         return read_operators(optimised)
 
 
-def _open(path: Path, optimised: Path | None = None) -> Any:
+def open_session(path: Path, optimised: Path | None = None) -> Any:
     """An ``onnxruntime.InferenceSession``; ``optimised`` is where its graph is to be written."""
     try:
         import onnxruntime

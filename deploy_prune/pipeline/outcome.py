@@ -117,7 +117,7 @@ def collect_result(settings: RunSettings, context: StageContext) -> Result:
         advice=advise(budget.latency_ms, explanation, account.floor),
         alternatives=read_records(context.output_file(ALTERNATIVES), Alternative),
         recovery=read_records(context.output_file(RECOVERY), RecoveryStep),
-        exports=_read_exports(settings, context),
+        exports=read_exports(settings, context),
     )
 
 
@@ -173,7 +173,7 @@ def _list_artifacts(settings: RunSettings, context: StageContext) -> tuple[Artif
     )
 
 
-def _read_exports(settings: RunSettings, context: StageContext) -> tuple[ExportedFile, ...]:
+def read_exports(settings: RunSettings, context: StageContext) -> tuple[ExportedFile, ...]:
     """The files in further formats and precisions, where the recipe asks for some."""
     if "formats" in settings.recipe.stages_left_out:
         return ()

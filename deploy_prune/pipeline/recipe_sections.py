@@ -155,13 +155,14 @@ class FinetuneRecipe(TrainRecipe):
 
 
 class ExportRecipe(Section):
-    """What is delivered beside the pruned ONNX file in FP32, which is always written and checked.
+    """What is delivered beside the pruned ONNX file in FP32, which is always written and checked, and the artifact.
 
     ``half`` and ``int8`` add files of these precisions, ``format`` those of further formats (docs/export.md).
     """
 
     parity_images: int = pydantic.Field(default=8, ge=1)  # real training images on which files and network are compared
     format: tuple[str, ...] = pydantic.Field(default=("onnx",), strict=False)  # a list, or words with commas
+    samples: int = pydantic.Field(default=8, ge=0)  # validation pictures in the artifact; 0: none leave the house
     half: bool = False
     int8: bool = False
     int8_images: int = pydantic.Field(default=16, ge=1)  # training images by which ranges are found, at most

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deploy_prune.pipeline.artifact import write_artifact
 from deploy_prune.pipeline.delivering import write_formats
 from deploy_prune.pipeline.handover import REPORT
 from deploy_prune.pipeline.measuring import write_alternatives, write_benchmark
@@ -71,6 +72,7 @@ _STAGES = {
             "alternatives",
         ),
     ),
+    "artifact": (write_artifact, ("export", "artifact"), ("data", "search", "export", "formats", "report")),
 }
 
 

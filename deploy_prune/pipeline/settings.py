@@ -120,7 +120,8 @@ class RunSettings:
             "recover": recipe.recovery_images,
             "finetune": recipe.finetune.model_dump(),
             "export": [recipe.name, recipe.export.model_dump(include={"parity_images"})],
-            "formats": recipe.export.model_dump(),
+            "formats": recipe.export.model_dump(exclude={"samples"}),
+            "artifact": recipe.export.samples,
             "alternatives": recipe.alternatives,
         }
 

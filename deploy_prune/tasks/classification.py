@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from deploy_prune.artifact.usage import Label, Postprocessing, Preprocessing
 from deploy_prune.datasets.image_folder import ImageFolder, check_pictures, list_image_folder
 from deploy_prune.datasets.pixels import read_rgb
 from deploy_prune.errors import InputError, MissingDependencyError
@@ -21,6 +22,7 @@ from deploy_prune.tasks.distillation import Distillation
 from deploy_prune.tasks.fit_settings import FitSettings
 from deploy_prune.tasks.predict import Predict
 from deploy_prune.tasks.torch_task import TorchTask
+from deploy_prune.tasks.usage import Usage, UsageSample, spread
 
 PRETRAINED = "pretrained"
 STEP = 32  # pixels; smaller inputs that are tried are multiples of it, which is the largest stride
@@ -133,6 +135,17 @@ class ClassificationTask(TorchTask):
                 raise InputError(f"the model has {logits.shape[1]} classes, the data {len(self._found.classes)}")
             right += int((logits.argmax(1) == labels).sum())
         return right / len(val)
+
+    def usage(self, n: int) -> Usage:
+        """Return how pictures become logits, and pictures of the validation data, spread over the classes."""
+        pictures = self.samples("val", False)
+        samples = tuple(
+            UsageSample(inputs[None], pictures.found[i][0], Label(kind="class", class_number=label))
+            for i in spread(len(pictures), n)
+            for inputs, label in (pictures[i],)
+        )
+        preprocessing = Preprocessing(kind="crop", size=self._size)
+        return Usage(self._found.classes, preprocessing, Postprocessing(kind="logits"), samples)
 
     def at_share(self, share: float) -> "ClassificationTask | None":
         """Return the task at the multiple of 32 pixels nearest to this share of the image size, if it is smaller."""

@@ -5,20 +5,25 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from deploy_prune.datasets.coco import CocoSet, check_coco_pictures, read_coco
+from deploy_prune.artifact.usage import Label, LabelledObject, Postprocessing, Preprocessing, Selection
+from deploy_prune.datasets.coco import CocoImage, CocoSet, check_coco_pictures, read_coco
 from deploy_prune.tasks.dense import DenseTask
 from deploy_prune.tasks.dense_data import CocoImages, collate_targets
 from deploy_prune.tasks.dense_metrics import Found, mean_average_precision
 from deploy_prune.tasks.detector import Detector
 from deploy_prune.tasks.predict import Predict
-from deploy_prune.tasks.selection import select_detections
+from deploy_prune.tasks.selection import CANDIDATES, DETECTIONS, OVERLAP, SCORE, select_detections
+from deploy_prune.tasks.usage import Usage, UsageSample, spread
 
 PER_BATCH = 8  # pictures judged at once
+SCORING = Selection(score=SCORE, overlap=OVERLAP, candidates=CANDIDATES, most=DETECTIONS, every_class=True)
+ANSWERS = SCORING.model_copy(update={"score": 0.25})  # what a user wants to see; Ultralytics' default too
 MASK_LEVEL = 0.5  # probability from which a pixel belongs to an object
 
 
@@ -76,6 +81,14 @@ class _DetectorTask(DenseTask):
         kind: Literal["bbox", "segm"] = "segm" if self.drawn else "bbox"
         return mean_average_precision(pairs(), kind)
 
+    def usage(self, n: int) -> Usage:
+        """Return how pictures become boxes or boxes with masks, and validation pictures with theirs."""
+        pictures = self.samples("val", False)
+        samples = tuple(self._as_sample(pictures.images[i], pictures[i][0][None]) for i in spread(len(pictures), n))
+        kind = "boxes_with_masks" if self.drawn else "boxes"
+        found = Postprocessing(kind=kind, selection=ANSWERS, scoring=SCORING)
+        return Usage(self.classes, Preprocessing(kind="stretch", size=self.image_size), found, samples)
+
     def check_data(self, progress: Progress | None) -> None:
         """Decode every picture."""
         check_coco_pictures(self._found, progress)
@@ -97,6 +110,14 @@ class _DetectorTask(DenseTask):
 
     def _as_true(self, target: dict[str, Tensor]) -> dict[str, Tensor]:
         return target | {"masks": target["masks"].bool()} if self.drawn else target
+
+    def _as_sample(self, image: CocoImage, inputs: Tensor) -> UsageSample:
+        objects = tuple(LabelledObject(class_number=one.label, box=one.box, crowd=one.crowd) for one in image.objects)
+        masks = None
+        if self.drawn:
+            drawn = [image.mask(one) for one in image.objects]
+            masks = np.array(drawn, bool).reshape(-1, image.height, image.width)
+        return UsageSample(inputs, image.path, Label(kind="objects", objects=objects), masks=masks)
 
     @cached_property
     def _found(self) -> CocoSet:

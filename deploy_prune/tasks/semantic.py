@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from deploy_prune.artifact.usage import Label, Postprocessing, Preprocessing
 from deploy_prune.datasets.image_masks import VOID, ImageMasks, check_image_masks, list_image_masks
 from deploy_prune.tasks.dense import DenseTask
 from deploy_prune.tasks.dense_data import MaskedImages
 from deploy_prune.tasks.dense_metrics import mean_iou
 from deploy_prune.tasks.predict import Predict
 from deploy_prune.tasks.segmenter import Segmenter
+from deploy_prune.tasks.usage import Usage, UsageSample, spread
 
 AUXILIARY = 0.5  # weight of the auxiliary head's loss, as in torchvision's own training of these networks
 PER_BATCH = 16  # pictures judged at once
@@ -76,6 +78,14 @@ class SemanticTask(DenseTask):
                 yield predict(images).argmax(dim=1), labels
 
         return mean_iou(pairs(), len(self.classes), VOID)
+
+    def usage(self, n: int) -> Usage:
+        """Return how pictures become logits per pixel, and validation pictures with their masks."""
+        pictures = self.samples("val", False)
+        chosen = [(pictures.pairs[i], pictures[i][0][None]) for i in spread(len(pictures), n)]
+        samples = tuple(UsageSample(inputs, pair.image, Label(kind="class_map"), pair.mask) for pair, inputs in chosen)
+        preprocessing = Preprocessing(kind="stretch", size=self.image_size)
+        return Usage(self.classes, preprocessing, Postprocessing(kind="class_map"), samples)
 
     def check_data(self, progress: Progress | None) -> None:
         """Decode every picture and mask."""

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from rich.progress import Progress
 from torch import Tensor, nn
 
+from deploy_prune.tasks.usage import Usage
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -100,6 +102,9 @@ class Task(Protocol):
         ``simplify=False`` saves time where the file is only measured: ONNX Runtime simplifies it to the same graph.
         With ``dynamic`` number and size of the images are left open, as the axes batch, height and width.
         """
+
+    def usage(self, n: int) -> Usage:
+        """Return how the file that :meth:`export_onnx` wrote is used, with up to ``n`` validation samples."""
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write ``model``, structure and float32 weights, in the format that the task's own library loads."""

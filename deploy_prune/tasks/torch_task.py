@@ -16,6 +16,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from deploy_prune.artifact.usage import Postprocessing, Preprocessing
 from deploy_prune.errors import InputError
 from deploy_prune.export.onnx import export_onnx
 from deploy_prune.tasks.attention_transfer import Watched, find_stages
@@ -26,6 +27,7 @@ from deploy_prune.tasks.fit_settings import FitSettings
 from deploy_prune.tasks.predict import Predict, predictor
 from deploy_prune.tasks.resume import run_key
 from deploy_prune.tasks.task import Metric, Regularizer, Task
+from deploy_prune.tasks.usage import Usage, UsageSample, spread
 
 FORMAT = "deploy_prune.module"  # of the files that save() writes
 
@@ -34,7 +36,7 @@ class TorchTask(ABC):
     """A network's purpose together with its data; the methods that are not described here are ``tasks.task.Task``'s.
 
     To be written: :meth:`network`, :meth:`samples`, :meth:`loss`, :meth:`score`. May be written anew:
-    :meth:`distilled_loss`, :meth:`collate`, :meth:`at_share`, :meth:`smaller`, :meth:`check_data`,
+    :meth:`usage`, :meth:`distilled_loss`, :meth:`collate`, :meth:`at_share`, :meth:`smaller`, :meth:`check_data`,
     :meth:`check_network`, :meth:`about` and the attributes.
 
     Attributes:
@@ -161,6 +163,14 @@ class TorchTask(ABC):
     ) -> Path:
         """Write ``model`` as one ONNX file that takes inputs of shape (1, ...), or with ``dynamic`` of others too."""
         return export_onnx(model, self.example_inputs(), path, metadata=metadata, simplify=simplify, dynamic=dynamic)
+
+    def usage(self, n: int) -> Usage:
+        """Return validation inputs as arrays: what outputs mean is not known here."""
+        data = self.samples("val", False)
+        inputs = [self.collate([data[i]])[0] for i in spread(len(data), n)]
+        shape = tuple(self.example_inputs().shape)
+        samples = tuple(UsageSample(one) for one in inputs)
+        return Usage((), Preprocessing(kind="array", shape=shape), Postprocessing(kind="raw"), samples)
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write the module as ``torch.load(path, weights_only=False)["model"]`` gives it back, in float32."""

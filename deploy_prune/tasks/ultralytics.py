@@ -27,6 +27,8 @@ from deploy_prune.tasks.ultralytics_faults import check_data
 from deploy_prune.tasks.ultralytics_kinds import find_kind
 from deploy_prune.tasks.ultralytics_run import TrainingRun
 from deploy_prune.tasks.ultralytics_trainers import pruned_trainer
+from deploy_prune.tasks.ultralytics_usage import describe_usage
+from deploy_prune.tasks.usage import Usage
 
 __all__ = ["UltralyticsTask", "pruned_trainer"]
 
@@ -133,7 +135,7 @@ class UltralyticsTask:
 
     def training_images(self) -> int:
         """Return how many training images Ultralytics finds."""
-        return len(api.training_images(self.task, open_data(self.task, self.data), self.image_size))
+        return len(api.labelled_images(self.task, open_data(self.task, self.data), self.image_size))
 
     def calibration_inputs(self, n: int) -> Tensor:
         """Return ``n`` training images, spread evenly over the set, of shape (n, 3, H, W).
@@ -175,6 +177,10 @@ class UltralyticsTask:
             set_metadata(exported, own | dict(metadata or {}))
             onnx.save(exported, raw)
             return raw.replace(path)
+
+    def usage(self, n: int) -> Usage:
+        """Return how the file is used, with up to ``n`` validation images."""
+        return describe_usage(self.task, self.data, self.image_size, n)
 
     def save(self, model: nn.Module, path: Path) -> Path:
         """Write ``model`` as ``ultralytics.YOLO(path)`` loads it, in float32 (YOLO.save rounds to FP16).

@@ -11,6 +11,7 @@ from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -221,8 +222,10 @@ def training_loss(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     return found
 
 
-def training_images(task: str, data: Mapping[str, Any], image_size: int) -> Sequence[Mapping[str, Any]]:
-    """Return the training images without augmentation; ``[i]["img"]`` is RGB of shape (3, H, W).
+def labelled_images(
+    task: str, data: Mapping[str, Any], image_size: int, split: str = "train"
+) -> Sequence[Mapping[str, Any]]:
+    """Return the images of "train" or "val" without augmentation; ``[i]["img"]`` is RGB of shape (3, H, W).
 
     It is uint8, but for classification float32 in [0, 1].
     """
@@ -232,10 +235,20 @@ def training_images(task: str, data: Mapping[str, Any], image_size: int) -> Sequ
 
         settings: Any = get_cfg(overrides={"task": task, "imgsz": image_size})
         if task == "classify":
-            folder: Any = ClassificationDataset(data["train"], settings, names=data["names"])
+            folder: Any = ClassificationDataset(data[split], settings, names=data["names"])
             return folder
-        images: Any = build_yolo_dataset(settings, data["train"], 1, dict(data), mode="val", rect=False)
+        images: Any = build_yolo_dataset(settings, data[split], 1, dict(data), mode="val", rect=False)
         return images
+
+
+def draw_outlines(segments: Sequence[Any], shape: tuple[int, int]) -> Any:
+    """Return the pixels (n, H, W) within outlines (points, 2), which are shares of a picture of ``shape`` (H, W)."""
+    height, width = shape
+    with quiet():
+        from ultralytics.data.utils import polygon2mask
+
+        drawn = [polygon2mask(shape, [(outline * [width, height]).ravel()]) for outline in segments]
+    return np.array(drawn, bool).reshape(-1, height, width)
 
 
 def device() -> str:

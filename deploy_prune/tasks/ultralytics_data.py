@@ -49,7 +49,7 @@ def training_batches(task: str, path: Path, image_size: int, n: int, size: int) 
     Raises:
         InputError: there are no ``n`` images.
     """
-    images: Any = api.training_images(task, open_data(task, path), image_size)
+    images: Any = api.labelled_images(task, open_data(task, path), image_size)
     if not 1 <= n <= len(images):
         raise InputError(f"asked for {n} training images; {path} has {len(images)}")
     chosen = [images[k * len(images) // n] for k in range(n)]

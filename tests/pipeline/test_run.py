@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy_prune.artifact.manifest import read_manifest
 from deploy_prune.pipeline.run import _STAGES
 from deploy_prune.report.front import read_front
 from deploy_prune.report.result import read_result
@@ -80,6 +81,21 @@ def test_the_report_is_whole_and_its_artifacts_are_there(finished):
     for artifact in result.artifacts:
         assert (folder / "run" / artifact.path).is_file()
     assert {path.suffix for path in (folder / "run" / "report").iterdir()} == {".json", ".md", ".png"}
+
+
+def test_the_artifact_is_in_order_and_says_what_the_report_says(finished):
+    folder, _ = finished
+    artifact = folder / "run" / "artifact"
+    done = run_python("-m", "deploy_prune", "verify", artifact)
+    assert (done.returncode, done.stderr) == (0, "")
+    manifest, result = read_manifest(artifact), read_result(folder / "run" / "report" / "report.json")
+    dense, pruned = manifest.measured
+    assert dense.latency_ms.median == result.dense.latency_ms.median and dense.speedup is None
+    assert (pruned.model, pruned.speedup.low, pruned.macs) == ("model.onnx", result.speedup.low, result.pruned.macs)
+    assert (manifest.budget.met, len(manifest.limits), len(manifest.samples)) == (result.budget.met, 2, 4)
+    assert not any("prepares pictures" in note or "decoder" in note for note in manifest.notes)
+    checked = run_python(artifact / "infer.py", "--check")
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_running_again_skips_everything_and_prints_the_same_result(finished):
