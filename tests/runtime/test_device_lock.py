@@ -34,9 +34,9 @@ def holder(tmp_path, monkeypatch):
 
 
 def test_who_comes_second_waits_and_is_told_for_whom(holder):
-    with pytest.raises(MeasurementError, match=rf"another job \(process {holder.pid}\) for longer than 0.2 s"):
-        with held_machine(wait_s=0.2):
-            pass
+    told = rf"another job \(process {holder.pid}\) for longer than 0.2 s"
+    with pytest.raises(MeasurementError, match=told), held_machine(wait_s=0.2):
+        pass
 
 
 def test_the_wait_ends_when_the_other_does(holder):
