@@ -6,6 +6,7 @@ Ray starts an actor anew when its process is killed and gives it the job again, 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from deploy_prune.store.file import STORE_VARIABLE
 
 RESTARTS = 3
 """How often the process of a device is started anew, and each of its jobs given to it again."""
+CONNECT_TIMEOUT_S = 10.0
 _VARIABLES = (STORE_VARIABLE, LOCKS_VARIABLE)
 
 
@@ -110,9 +112,17 @@ def _import_ray() -> Any:
 
 def _join(ray: Any, address: str) -> None:
     try:
+        _require_listener(address)
         ray.init(address=address, log_to_driver=False, logging_level="warning")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # Ray's ConnectionError is an OSError
         reason = " ".join(str(error).split())
         raise InputError(
             f"no Ray cluster at {address!r}: {reason}; start one with `ray start --head`, or leave --ray out"
         ) from error
+
+
+def _require_listener(address: str) -> None:
+    """Raise OSError where nothing listens at ``host:port``; Ray itself tries for minutes."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if separator and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()

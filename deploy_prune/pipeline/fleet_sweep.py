@@ -31,9 +31,9 @@ class FleetSweep(Section):
     """
 
     name: str = pydantic.Field(default="fleet", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    models: tuple[FleetModel, ...] = pydantic.Field(strict=False, min_length=1)
-    budgets: tuple[str, ...] = pydantic.Field(strict=False, min_length=1)
-    profiles: tuple[str, ...] = pydantic.Field(strict=False, min_length=1)
+    models: tuple[FleetModel, ...] = pydantic.Field(strict=False)
+    budgets: tuple[str, ...] = pydantic.Field(strict=False)
+    profiles: tuple[str, ...] = pydantic.Field(strict=False)
     precisions: tuple[str, ...] = pydantic.Field((), strict=False)
     one_plan: bool = False
     ray: str | None = None
@@ -42,6 +42,13 @@ class FleetSweep(Section):
     @classmethod
     def _as_texts(cls, budgets: Any) -> Any:
         return [str(one) for one in budgets] if isinstance(budgets, list) else budgets
+
+    @pydantic.field_validator("models", "budgets", "profiles")
+    @classmethod
+    def _is_one(cls, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not given:
+            raise ValueError("expected one or more, got an empty list")
+        return given
 
     @pydantic.field_validator("budgets")
     @classmethod
