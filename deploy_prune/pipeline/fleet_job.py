@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 import yaml
@@ -23,7 +23,12 @@ from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.pipeline.latency_budget import parse_budgets
 from deploy_prune.pipeline.recipe_sections import Section
 
+if TYPE_CHECKING:
+    from deploy_prune.pipeline.settings import RunSettings
+
 FRONT = Path("front/front.json")
+TRAINED = {"data", "train", "sparse"}
+"""The stages of a recipe that do not depend on the device."""
 REFUSED = 2
 """Exit code of a job's process that an error of the package ended; its message is the last line."""
 
@@ -131,7 +136,23 @@ def _run_recipe(job: FleetJob, folder: Path, console: Console) -> None:
     for budget in parse_budgets(",".join(job.budgets)):
         asked = {"budget.speedup": budget.speedup, "budget.latency_ms": budget.latency_ms, "profile": str(profile)}
         runs[budget] = RunSettings.of(read_recipe(Path(str(job.model.recipe)), asked))
+    take_over_training(next(iter(runs.values())), folder)
     run_budgets(runs, folder, console)
+
+
+def take_over_training(settings: RunSettings, folder: Path) -> None:
+    """Take over the dense network from a job of the same recipe for another device: no device changes it."""
+    from deploy_prune.pipeline.run import make_stages
+    from deploy_prune.pipeline.runner import stage_keys
+    from deploy_prune.pipeline.store import RunStore
+
+    store, keys = RunStore(folder), stage_keys(make_stages(settings), settings.facts())
+    others = [RunStore(lock.parent) for lock in sorted(folder.parent.glob("*/.lock")) if lock.parent != folder]
+    with store.locked():
+        for stage in TRAINED & keys.keys():
+            trained = [other for other in others if other.find(stage, keys[stage]) is not None]
+            if trained:
+                store.adopt(stage, keys[stage], trained[0])
 
 
 def main() -> None:

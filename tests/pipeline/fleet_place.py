@@ -12,7 +12,7 @@ from deploy_prune.pipeline.device import record_key
 from deploy_prune.store import MeasurementStore
 
 ENGINES = ("onnxruntime", "openvino")
-LIMITS = {"warm_up_runs": 2, "warm_up_max_s": 0.1, "min_runs": 10, "min_s": 0, "max_s": 0.2, "pairs": 2}
+LIMITS = {"warm_up_runs": 2, "warm_up_max_s": 0.05, "min_runs": 10, "min_s": 0, "max_s": 0.1, "pairs": 2}
 MODELS = """
 import os, time
 from pathlib import Path
