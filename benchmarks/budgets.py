@@ -63,7 +63,13 @@ def judge_model(name, profile, files, store, progress):
     case, folder = latency_models.build(name), files / profile.name / name
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    subject = Subject(case.model, case.inputs, case.export, output_transform=case.kept_output)
+    subject = Subject(
+        case.model,
+        case.inputs,
+        case.export,
+        output_transform=case.kept_output,
+        remove_branches=case.remove_branches,
+    )
     search = LatencySearch.of(subject, profile, store, folder, progress)
     tables_s = time.monotonic() - started
     floor = measure_apart((folder / "dense.onnx", folder / "dense.onnx"), profile.engine, profile.threads)

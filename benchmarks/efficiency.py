@@ -49,31 +49,41 @@ def prune_peer(name, setting, ratios, folder):
     return [*points, *({"ratio": r, "fails": f"ended, or not done within {LIMIT_S} s each"} for r in missing)]
 
 
-def try_setting(name, setting, dense, folder, console):
-    """Points of one setting over the grid, and one more between the grid points around each asked speed-up."""
+def prune_settings(name, folder, console):
+    """Points of each setting over the grid, not measured yet.
 
-    def measure(ratios):
-        points = prune_peer(name, setting, ratios, folder)
+    Where a scope fails at the first ratio without rounding, which comes after the analysis, it is not tried further.
+    """
+    points = {}
+    for scope, round_to in SETTINGS:
+        first = points[scope, None][:1] if round_to else []
+        if not first or "file" in first[0]:
+            first = prune_peer(name, (scope, round_to), RATIOS[:1], folder)
+        rest = prune_peer(name, (scope, round_to), RATIOS[1:], folder) if "file" in first[0] else []
+        points[scope, round_to] = first + rest
+        console.print(name, (scope, round_to), len(points[scope, round_to]), "ratios pruned", highlight=False)
+    return points
+
+
+def measure_setting(name, setting, points, dense, folder, console):
+    """The points with their speed-ups, and one more between the grid points around each asked speed-up."""
+
+    def measured(points):
         for point in points:
             if "file" in point:
                 point["speedup"] = measure_apart((dense, point["file"]), processes=2, seconds=0.4)["ratio"]
             console.print(name, setting, point.get("speedup", point.get("fails")), highlight=False)
         return points
 
-    first = prune_peer(name, setting, RATIOS[:1], folder)
-    if "fails" in first[0]:  # so does every other ratio, and where it does not end, it does not
-        console.print(name, setting, first[0]["fails"], highlight=False)
-        return first
-    points = measure(RATIOS)
-    measured = [p for p in points if "speedup" in p]
+    points = measured(points)
     between = []
     for asked in SPEEDUPS:
-        for left, right in itertools.pairwise(measured):
+        for left, right in itertools.pairwise(p for p in points if "speedup" in p):
             if left["speedup"] < asked <= right["speedup"]:
                 share = (asked - left["speedup"]) / (right["speedup"] - left["speedup"])
                 between.append(left["ratio"] + share * (right["ratio"] - left["ratio"]))
                 break
-    return points + (measure(between) if between else [])
+    return points + (measured(prune_peer(name, setting, between, folder)) if between else [])
 
 
 def nearest(points, asked):
@@ -87,7 +97,11 @@ def judge_model(name, ours, files, console):
     dense = files / name / "dense.onnx"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        grid = {str(setting): try_setting(name, setting, dense, folder, console) for setting in SETTINGS}
+        pruned = prune_settings(name, folder, console)
+        grid = {
+            str(setting): measure_setting(name, setting, points, dense, folder, console)
+            for setting, points in pruned.items()
+        }
         cells = []
         for cell in (c for c in ours["cells"] if "unreachable" not in c):
             asked = cell["speedup"]

@@ -23,16 +23,20 @@ TORCHVISION = {
 """Model -> side of its image in pixels."""
 ULTRALYTICS = {"yolov8n": 320, "yolo11n": 320, "yolov8n_640": 640}
 CLASSES = 80
+WITH_BRANCHES = ("convnext_tiny", "vit_b_16", "swin_t")
+"""Networks of residual blocks of one shape, which may get shallower too."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Case:
-    """A network, one input, what picks from its output that which keeps its shape, and how it is exported."""
+    """A network, one input, what picks from its output that which keeps its shape, how it is exported, and whether
+    whole residual branches may go."""
 
     model: nn.Module
     inputs: torch.Tensor
     kept_output: Callable[[Any], Any] | None
     export: Callable[[nn.Module, Path], Path]
+    remove_branches: bool = False
 
 
 def names() -> list[str]:
@@ -56,7 +60,8 @@ def build(name: str) -> Case:
     builder = torchvision.models.get_model_builder(name)
     weights = {"weights": None} | ({"weights_backbone": None} if name.startswith("deeplab") else {})
     inputs = torch.rand(1, 3, TORCHVISION[name], TORCHVISION[name])
-    return Case(builder(**weights).eval(), inputs, None, lambda model, path: export_onnx(model, inputs, path))
+    model = builder(**weights).eval()
+    return Case(model, inputs, None, lambda m, path: export_onnx(m, inputs, path), name in WITH_BRANCHES)
 
 
 def output_layers(model: nn.Module, inputs: torch.Tensor) -> list[nn.Module]:

@@ -27,6 +27,7 @@ from deploy_prune.pipeline.handover import (
 )
 from deploy_prune.pipeline.processes import train_in_processes
 from deploy_prune.pipeline.recipe import Recipe
+from deploy_prune.pipeline.recipe_sections import FinetuneRecipe
 from deploy_prune.pipeline.runner import StageContext
 from deploy_prune.pipeline.settings import RunSettings
 from deploy_prune.pipeline.task_choice import embedded_format
@@ -122,19 +123,30 @@ def write_pruned(settings: RunSettings, context: StageContext) -> str:
 
 
 def write_finetuned(settings: RunSettings, context: StageContext) -> str:
-    """Retrain the pruned model as it is; no channel comes back."""
+    """Retrain the pruned model as it is; no channel comes back. What retraining made worse stays as it was."""
     task, finetune = open_task(settings, context), settings.recipe.finetune
     model = task.load(context.output_file(RECOVERED_MODEL))
-    dense = context.output_file(DENSE_MODEL) if finetune.distil else None
-    if finetune.epochs and finetune.processes > 1:
-        model = train_in_processes(task, model, finetune, context, dense)
-    elif finetune.epochs:
-        teacher = task.load(dense) if dense else None
-        model = task.finetune(model, context.work, epochs=finetune.epochs, teacher=teacher, progress=context.progress)
-    task.save(model, context.out / FINETUNED_MODEL.name)
     step = judge(task, model, "finetune")
+    said = f"{task.metric_name} {step.value:.3f} after {finetune.epochs} epochs"
+    if finetune.epochs:
+        tuned = _finetune(task, model, finetune, context)
+        after = judge(task, tuned, "finetune")
+        said = f"{task.metric_name} {after.value:.3f} after {finetune.epochs} epochs"
+        if after.value >= step.value:
+            model, step = tuned, after
+        else:
+            said += f", {step.value:.3f} before them: the network before them stays"
+    task.save(model, context.out / FINETUNED_MODEL.name)
     write_records(context.out / METRICS, [step])
-    return f"{task.metric_name} {step.value:.3f} after {finetune.epochs} epochs"
+    return said
+
+
+def _finetune(task: Task, model: nn.Module, finetune: FinetuneRecipe, context: StageContext) -> nn.Module:
+    dense = context.output_file(DENSE_MODEL) if finetune.distil else None
+    if finetune.processes > 1:
+        return train_in_processes(task, model, finetune, context, dense)
+    teacher = task.load(dense) if dense else None
+    return task.finetune(model, context.work, epochs=finetune.epochs, teacher=teacher, progress=context.progress)
 
 
 def write_export(settings: RunSettings, context: StageContext) -> str:
