@@ -12,5 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(autouse=True, scope="session")
 def own_store(tmp_path_factory):
-    """No test reads or writes the user's measurements; processes that tests start inherit the place."""
+    """No test reads or writes the user's measurements, or waits for those of others; processes inherit the places."""
     os.environ["DEPLOY_PRUNE_STORE"] = str(tmp_path_factory.mktemp("store") / "measurements.sqlite")
+    os.environ["DEPLOY_PRUNE_LOCKS"] = str(tmp_path_factory.mktemp("locks"))

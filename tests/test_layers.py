@@ -60,12 +60,13 @@ HOMES = {
     "skimage": {"datasets/sources.py", "datasets/polygon.py"},
     "lightning_fabric": {"tasks/fit.py"},
     "matplotlib": {"report/plots.py", "report/front_plots.py"},  # the second for types alone
+    "ray": {"pipeline/fleet_ray.py"},
     "typer": {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cli").glob("*.py")},
 }
 OPTIONAL = (
     *("ultralytics", "onnx", "onnxruntime", "onnxslim", "sklearn", "skimage", "PIL", "matplotlib"),
     *("torchvision", "timm", "cv2", "openvino", "tensorrt", "lightning_fabric", "tensorboard"),
-    *("torchmetrics", "faster_coco_eval", "nncf", "ncnn", "pnnx"),
+    *("torchmetrics", "faster_coco_eval", "nncf", "ncnn", "pnnx", "ray"),
 )
 
 IMPURE_MODULES = {
@@ -226,7 +227,7 @@ def test_every_module_imports_without_optional_packages():
     assert done.stdout == "fine\n", done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "prune"])
+@pytest.mark.parametrize("command", ["run", "prune", "sweep"])
 def test_the_command_line_does_not_import_torch_to_answer_help(command):
     script = (
         "import sys, deploy_prune.cli\n"

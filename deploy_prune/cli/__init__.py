@@ -15,6 +15,7 @@ from deploy_prune.cli.inspect import inspect
 from deploy_prune.cli.profiles import profiles_app
 from deploy_prune.cli.prune import prune
 from deploy_prune.cli.run import run
+from deploy_prune.cli.sweep import sweep
 from deploy_prune.cli.tables import tables_app
 from deploy_prune.cli.verify import verify
 from deploy_prune.errors import DeployPruneError, UnreachableBudgetError
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, prune, export, bench, inspect, verify):
+for command in (run, prune, export, bench, inspect, sweep, verify):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(device_app, name="device")

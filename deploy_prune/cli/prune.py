@@ -17,7 +17,12 @@ def prune(
     budgets: Annotated[
         str | None, typer.Option(help="Several: 1.5,2x,8ms; numbers are speed-ups unless they end with ms.")
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="Hardware profile, a name or the path of a YAML file.")] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Hardware profile, a name or the path of a YAML file; of several, each budget is kept on all."
+        ),
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Folder of pictures, .npy or .npz: a width costs what it changes on these.")
     ] = None,
@@ -40,13 +45,15 @@ def prune(
 
     refuse_mixed(budgets, speedup, latency_ms)
     asked = parse_budgets(budgets) if budgets is not None else (Budget.of(speedup=speedup, latency_ms=latency_ms),)
-    device = load_profile(profile or DEFAULT_PROFILE)
+    device, *also = [load_profile(name) for name in profile or [DEFAULT_PROFILE]]
 
     from deploy_prune.pipeline.prune import prune_named  # only now: mistakes need not wait for torch
     from deploy_prune.pipeline.prune_request import PruneRequest
     from deploy_prune.report.front_table import front_table
 
-    request = PruneRequest(model, asked, device, image_size, task, calibration, importance, remove_branches)
+    request = PruneRequest(
+        model, asked, device, image_size, task, calibration, importance, remove_branches, tuple(also)
+    )
     folder, console = out or Path("pruned") / re.sub(r"[^\w.-]+", "_", Path(model).name), Console()
     with continued_by_hand():
         front = prune_named(request, folder, console)

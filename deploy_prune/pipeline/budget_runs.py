@@ -7,6 +7,7 @@ be continued by itself. The front is over the finetuned networks: latency agains
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from deploy_prune.errors import UnreachableBudgetError
 from deploy_prune.pipeline.front_files import FRONT, count_met, write_front
 from deploy_prune.pipeline.front_points import describe_dense, describe_run, describe_unreachable
 from deploy_prune.pipeline.handover import (
+    COMPARISON,
     DENSE_MODEL,
     DENSE_ONNX,
     DENSE_TIMING,
@@ -81,7 +83,9 @@ def _run_budget(
         console.print(str(error), highlight=False, soft_wrap=True)
         return describe_unreachable(budget, error, dense_s, ())
     spent = _durations(store, [stage.name for stage in make_stages(settings) if stage.name not in SHARED])
-    return describe_run(budget, result, dense_s, spent)
+    written_s = (store.folder / COMPARISON).stat().st_mtime
+    measured_at = datetime.datetime.fromtimestamp(written_s, datetime.timezone.utc).isoformat(timespec="seconds")
+    return describe_run(budget, result, dense_s, spent, measured_at)
 
 
 def _make_front(settings: RunSettings, store: RunStore, timing: Timing, points: tuple[FrontPoint, ...]) -> Front:

@@ -29,6 +29,8 @@ MOVED_BYTES = tuple(2**20 * size for size in (0.5, 2, 8, 32, 128))
 CHAINS = (8, 72)
 """Lengths of the chains of convolutions on one pixel."""
 CHAIN_CHANNELS = 16
+SUBJECT = f"{CONVOLUTIONS} {PRODUCT} {MOVED_BYTES} {CHAINS} of {CHAIN_CHANNELS}"
+"""By which the store knows the roofs."""
 LEAST_NODE_S = 2e-6
 """Engines give whole microseconds; a node of fewer says nothing about bandwidth."""
 
@@ -43,7 +45,7 @@ def find_roofs(profile: HardwareProfile, store: MeasurementStore) -> Roofs:
     Raises:
         InputError, MissingDependencyError, MeasurementError: see ``Runner``.
     """
-    key = record_key("roofs", profile, f"{CONVOLUTIONS} {PRODUCT} {MOVED_BYTES} {CHAINS} of {CHAIN_CHANNELS}")
+    key = record_key("roofs", profile, SUBJECT)
     found = store.get(key)
     if found is None:
         # roofs are read to two digits, which takes no interval of 1 %; their inputs are no batches of the user's

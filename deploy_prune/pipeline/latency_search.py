@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from deploy_prune.pipeline.device_aim import OtherDevice
 from deploy_prune.pipeline.device_step import find_step
 from deploy_prune.pipeline.latency_budget import Budget
 from deploy_prune.pipeline.latency_result import LatencyResult
-from deploy_prune.pipeline.limits import LatencyLimit, Limits, size_limits, sizes_kept
+from deploy_prune.pipeline.limits import Limits, size_limits, sizes_kept
 from deploy_prune.pipeline.phases import (
     ANALYSIS,
     MEASURING,
@@ -96,11 +96,13 @@ class LatencySearch:
         subject: what is pruned.
         dense: timing of the dense model; every latency is given at the speed of the machine during it.
         loop: the closed loop with everything measured so far.
+        dense_also: the same timing on each further device of the loop.
     """
 
     subject: Subject
     dense: Timing
     loop: Loop
+    dense_also: tuple[Timing, ...] = ()
 
     @classmethod
     def of(
@@ -132,8 +134,9 @@ class LatencySearch:
         subject: Subject,
         progress: Progress | None = None,
         limits: Limits | None = None,
+        dense_also: Sequence[Timing] | None = None,
     ) -> LatencySearch:
-        """The same on a device that has timed the dense model already.
+        """The same on a device that has timed the dense model already; ``dense_also``: further devices have too.
 
         Raises:
             InputError, ForwardError, ExportError, MeasurementError: see :meth:`of`.
@@ -143,13 +146,27 @@ class LatencySearch:
             prunable = subject.prunable()
         with clock.phase(PROFILING):
             samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
-            others = tuple(_other_device(one, prunable, device, progress) for one in limits.also)
+            profiles = [one.load() for one in limits.also]
+            if dense_also is None:
+                dense_also = [measure(device.dense, profile) for profile in profiles]
+            others = tuple(
+                _other_device(dataclasses.replace(device, profile=profile, dense_s=timing.median_s), one.budget,
+                              prunable, progress)
+                for one, profile, timing in zip(limits.also, profiles, dense_also, strict=True)
+            )  # fmt: skip
         with clock.phase(PRICING):
             menu = price_widths(prunable, device, subject.calibration, progress)
             menu = restrict(menu, min_width=limits.min_width, equal=limits.equal_widths)
             counted = count(subject.model, subject.example_inputs) if limits.needs_macs else None
             sizes = size_limits(limits, prunable, menu, device, counted)
-        return cls(subject, dense, Loop(prunable, device, menu, samples, others, sizes, clock=clock))
+        loop = Loop(prunable, device, menu, samples, others, sizes, clock=clock)
+        return cls(subject, dense, loop, tuple(dense_also))
+
+    def asking(self, *also: Budget) -> LatencySearch:
+        """This search, with all that it has measured, for other budgets on the further devices, in their order."""
+        asked = zip(self.loop.others, also, strict=True)
+        others = tuple(dataclasses.replace(one, budget=budget) for one, budget in asked)
+        return dataclasses.replace(self, loop=dataclasses.replace(self.loop, others=others))
 
     def prune(self, budget: Budget, progress: Progress | None = None) -> LatencyResult:
         """The pruned model that keeps a budget, proved by the oracle and measured against the dense one.
@@ -198,13 +215,10 @@ class LatencySearch:
         return self.loop.device.folder / f"{budget.name}.onnx"
 
 
-def _other_device(asked: LatencyLimit, prunable: Prunable, device: Device, progress: Progress | None) -> OtherDevice:
+def _other_device(device: Device, budget: Budget, prunable: Prunable, progress: Progress | None) -> OtherDevice:
     """A further device that has a budget, with the variants profiled there."""
-    profile = asked.load()
-    other = dataclasses.replace(device, profile=profile, dense_s=measure(device.dense, profile).median_s)
-    return OtherDevice(
-        other, profile_variants(prunable, design_variants(prunable, other), other, progress), asked.budget
-    )
+    samples = profile_variants(prunable, design_variants(prunable, device), device, progress)
+    return OtherDevice(device, samples, budget)
 
 
 def design_variants(prunable: Prunable, device: Device, variants: int = VARIANTS) -> tuple[Mapping[str, int], ...]:

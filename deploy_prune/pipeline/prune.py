@@ -1,6 +1,7 @@
 """Prune any named model to one or several latency budgets, without training: the stages of ``deploy-prune prune``.
 
-A folder per budget, each written whole: ``model.onnx``, ``plan.json`` and ``model.safetensors`` (``pruner.saved``), for
+With several profiles, one plan keeps the budget under each of them; the front is that of the first. A folder per
+budget, each written whole: ``model.onnx``, ``plan.json`` and ``model.safetensors`` (``pruner.saved``), for
 a YOLO ``model.pt``, ``report.json``, ``report.md`` and pictures; and the folder ``front`` over all of them.
 """
 
@@ -22,18 +23,19 @@ from deploy_prune.pipeline.device import Device, write_json
 from deploy_prune.pipeline.explaining import explain_comparison
 from deploy_prune.pipeline.front_files import FRONT, count_met, write_front
 from deploy_prune.pipeline.front_points import describe_dense
-from deploy_prune.pipeline.handover import read_records, write_records
+from deploy_prune.pipeline.handover import read_records, read_value, write_records
 from deploy_prune.pipeline.latency_budget import Budget, mildest_first
 from deploy_prune.pipeline.latency_result import LatencyResult
 from deploy_prune.pipeline.latency_search import LatencySearch
 from deploy_prune.pipeline.layers import LayerNames
+from deploy_prune.pipeline.limits import LatencyLimit, Limits
 from deploy_prune.pipeline.prune_request import PruneRequest, PruneSubject
 from deploy_prune.pipeline.rounds import Round
 from deploy_prune.pipeline.runner import Stage, StageContext, run_stages
 from deploy_prune.pipeline.settings import NEEDED, require_packages
 from deploy_prune.pipeline.store import RunStore
 from deploy_prune.pipeline.summary import flatten_conditions, report_account
-from deploy_prune.pipeline.sweep import CALIBRATION_LOSS, IMPORTANCE_LOSS, prune_or_explain
+from deploy_prune.pipeline.sweep import CALIBRATION_LOSS, IMPORTANCE_LOSS, describe_further, prune_or_explain
 from deploy_prune.pruner.saved import save_pruned
 from deploy_prune.report.advice import advise
 from deploy_prune.report.figures import milliseconds
@@ -46,7 +48,8 @@ from deploy_prune.runtime.measure import measure, profile_nodes
 from deploy_prune.runtime.timing import Timing
 from deploy_prune.store import MeasurementStore
 
-DENSE_ONNX, DENSE_TIMING, DENSE_COUNT = (Path("dense") / name for name in ("dense.onnx", "timing.json", "count.json"))
+_DENSE = ("dense.onnx", "timing.json", "also.json", "count.json")
+DENSE_ONNX, DENSE_TIMING, DENSE_ALSO, DENSE_COUNT = (Path("dense") / name for name in _DENSE)
 SPENT = Path("profile/spent.json")
 ONNX, POINT, ROUNDS = "model.onnx", "report.json", "rounds.json"  # in the folder of a budget
 
@@ -94,6 +97,13 @@ class _Sweep:
         """Timing of the dense model, once its stage is done."""
         return Timing.from_dict(json.loads((self.store.folder / DENSE_TIMING).read_text(encoding="utf-8")))
 
+    def dense_also(self) -> tuple[Timing, ...]:
+        """The same under each further profile."""
+        if not self.subject.request.also:
+            return ()
+        kept = json.loads((self.store.folder / DENSE_ALSO).read_text(encoding="utf-8"))
+        return tuple(map(Timing.from_dict, kept))
+
     def write_dense(self, context: StageContext) -> str:
         """Export the dense model and time it alone."""
         named = self.subject.named
@@ -102,6 +112,8 @@ class _Sweep:
         write_json(context.out / DENSE_COUNT.name, dataclasses.asdict(counted))
         timing = measure(onnx, self.subject.request.profile)
         write_json(context.out / DENSE_TIMING.name, timing.to_dict())
+        also = [measure(onnx, profile).to_dict() for profile in self.subject.request.also]
+        write_json(context.out / DENSE_ALSO.name, also)
         return f"{self.subject.request.source}, {milliseconds(1e3 * timing.median_s)}"
 
     def write_profile(self, context: StageContext) -> str:
@@ -115,7 +127,7 @@ class _Sweep:
     def write_budget(self, budgets: tuple[Budget, ...], budget: Budget, context: StageContext) -> str:
         """Search the widths of one budget, and write the model and its report."""
         before = budgets[: budgets.index(budget)]
-        search = self._open(before, context.progress)
+        search = self._open(before, context.progress).asking(*[budget] * len(self.subject.request.also))
         point, result = prune_or_explain(search, budget, context.progress, folder=budget.name)
         if result is not None and point.pruned is not None:
             why = self._explain(search, budget, point.budget_ms, result)
@@ -141,6 +153,7 @@ class _Sweep:
             dense=describe_dense(timing, counted, context.output_file(DENSE_ONNX)),
             points=tuple(read_point(context.output(name) / POINT) for name in names),
             spent=read_records(context.output_file(SPENT), PhaseTime),
+            also=describe_further(zip(request.also, self.dense_also(), strict=True)),
         )
         write_front(front, context.out)
         return count_met(front)
@@ -153,11 +166,15 @@ class _Sweep:
             measured_s, store = timing.median_s, MeasurementStore()
             export = self.subject.export
             device = Device(request.profile, export, onnx, measured_s, store, self.scratch, request.source)
-            self.opened = LatencySearch.on(device, timing, self.subject.search_subject(), progress)
+            first = request.budgets[0]  # stands in here; each budget asks anew
+            limits = Limits(also=tuple(LatencyLimit(p, first.latency_ms, first.speedup) for p in request.also))
+            self.opened = LatencySearch.on(
+                device, timing, self.subject.search_subject(), progress, limits, self.dense_also()
+            )
             for budget in finished:
                 rounds = self.store.output(budget.name) / ROUNDS
                 if rounds.exists():
-                    self.opened.loop.recall(read_records(rounds, Round))
+                    self.opened.loop.recall(read_value(rounds, tuple[Round, ...]))
         return self.opened
 
     def _explain(

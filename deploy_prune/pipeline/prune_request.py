@@ -39,6 +39,7 @@ class PruneRequest:
             that they remove.
         importance: name of the criterion by which units are ranked within their group (``importance.named``).
         remove_branches: whether whole residual branches may go.
+        also: further devices; the plan of a budget keeps that budget on each of them too.
     """
 
     source: str
@@ -49,6 +50,7 @@ class PruneRequest:
     calibration: Path | None = None
     importance: str = "l2"
     remove_branches: bool = False
+    also: tuple[HardwareProfile, ...] = ()
 
     def open(self) -> PruneSubject:
         """Load the model and the calibration data.
@@ -61,7 +63,12 @@ class PruneRequest:
             raise InputError(
                 f"importance {self.importance} needs gradients on real inputs: give --calibration, or choose l1 or l2"
             )
-        require_searchable(self.profile, find_host(self.profile))
+        names = [profile.name for profile in (self.profile, *self.also)]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"the profile {name!r} is given {names.count(name)} times; give each once")
+        for profile in (self.profile, *self.also):
+            require_searchable(profile, find_host(profile))
         if self.profile.file_precision == "int8" and self.calibration is None:
             raise InputError(
                 f"the profile {self.profile.name!r} is in int8, whose ranges need real inputs: give --calibration"
@@ -115,9 +122,10 @@ class PruneSubject:
         request = self.request
         tensors = dict((*self.module.named_parameters(), *self.module.named_buffers()))
         data = None if self.calibration is None else _digest({"": self.calibration})
+        devices = [device_facts(one, find_host(one).machine) for one in (request.profile, *request.also)]
         return {
             "model": [request.source, list(self.named.inputs.shape), _digest(tensors)],
-            "device": device_facts(request.profile, find_host(request.profile).machine),
+            "device": [*devices[0], *devices[1:]],
             "search": [request.importance, request.remove_branches, data],
             **{budget.name: budget.name for budget in request.budgets},
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +16,15 @@ from deploy_prune.count import count
 from deploy_prune.errors import UnreachableBudgetError
 from deploy_prune.hardware.profile import HardwareProfile, load_profile
 from deploy_prune.pipeline.budget import SearchOptions, open_search
-from deploy_prune.pipeline.front_points import describe_dense, describe_result, describe_unreachable
+from deploy_prune.pipeline.front_points import describe_dense, describe_result, describe_unreachable, now_utc
 from deploy_prune.pipeline.latency_budget import Budget, mildest_first, refuse_repeated
 from deploy_prune.pipeline.latency_result import LatencyResult
 from deploy_prune.pipeline.latency_search import LatencySearch
 from deploy_prune.pipeline.summary import flatten_conditions
-from deploy_prune.report.front import SCHEMA, Front, FrontPoint
+from deploy_prune.report.front import SCHEMA, Front, FrontPoint, FurtherDevice
 from deploy_prune.report.result import ProfileName
 from deploy_prune.runtime.hosts import find_host
+from deploy_prune.runtime.timing import Timing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing has it from Python 3.11 on
@@ -92,8 +93,20 @@ def prune_to_latencies(
         dense=dense,
         points=tuple(point for point, _ in found),
         spent=spent,
+        also=describe_further(
+            (one.device.profile, timing) for one, timing in zip(search.loop.others, search.dense_also, strict=True)
+        ),
     )
     return PrunedFront(front, tuple(result for _, result in found))
+
+
+def describe_further(devices: Iterable[tuple[HardwareProfile, Timing]]) -> tuple[FurtherDevice, ...]:
+    """Further devices with the dense model's timing on each."""
+    found = []
+    for profile, timing in devices:
+        name = ProfileName(profile.name, find_host(profile).machine.fingerprint)
+        found.append(FurtherDevice(name, flatten_conditions(timing.conditions), 1e3 * timing.median_s))
+    return tuple(found)
 
 
 def prune_or_explain(
@@ -105,8 +118,9 @@ def prune_or_explain(
         MeasurementError, VerificationError: see their classes.
     """
     dense_s = search.loop.device.dense_s
+    also_s = {one.device.profile.name: one.device.dense_s for one in search.loop.others}
     try:
         result = search.prune(budget, progress)
     except UnreachableBudgetError as error:
-        return describe_unreachable(budget, error, dense_s, search.loop.clock.take()), None
-    return describe_result(budget, result, dense_s, search.onnx_file(budget), folder), result
+        return describe_unreachable(budget, error, dense_s, search.loop.clock.take(), now_utc()), None
+    return describe_result(budget, result, dense_s, search.onnx_file(budget), folder, also_s), result

@@ -74,12 +74,46 @@ class PrunedPoint:
 
 
 @dataclasses.dataclass(frozen=True)
+class FurtherDevice:
+    """A device besides the front's own, on which each budget is kept too; ``dense_ms`` is the dense model's median."""
+
+    profile: ProfileName
+    conditions: dict[str, Any]
+    dense_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FurtherLatency:
+    """What a point's model takes under the profile of a further device; times as in :class:`PrunedPoint`."""
+
+    profile: str
+    budget_ms: float
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    predicted_ms: float
+    speedup: Speedup
+
+    @property
+    def share(self) -> float:
+        """Measured latency as a share of the budget."""
+        return self.latency_ms / self.budget_ms
+
+    @property
+    def met(self) -> bool:
+        """Whether the final measurement keeps the budget."""
+        return self.share <= 1
+
+
+@dataclasses.dataclass(frozen=True)
 class FrontPoint:
     """One budget that was asked for.
 
     ``asked`` is ``2x`` or ``8ms``, ``budget_ms`` the latency that it allows. ``pruned`` is None where no widths are
     fast enough; ``reason`` then says why and ``fastest_ms`` which latency can be reached. ``spent`` is the time of this
-    budget alone; ``folder`` holds its files, relative to the front's folder (empty: none were written).
+    budget alone; ``folder`` holds its files, relative to the front's folder (empty: none were written). ``also`` are
+    the further devices of the front, in their order; ``measured_at`` is when the final comparison ended (ISO 8601, UTC;
+    empty: not known).
     """
 
     asked: str
@@ -89,6 +123,8 @@ class FrontPoint:
     reason: str = ""
     spent: tuple[PhaseTime, ...] = ()
     folder: str = ""
+    also: tuple[FurtherLatency, ...] = ()
+    measured_at: str = ""
 
     @property
     def share(self) -> float | None:
@@ -96,9 +132,14 @@ class FrontPoint:
         return None if self.pruned is None else self.pruned.latency_ms / self.budget_ms
 
     @property
-    def met(self) -> bool:
-        """Whether the final measurement keeps the budget."""
+    def met_here(self) -> bool:
+        """Whether the final measurement keeps the budget on the front's own device."""
         return self.share is not None and self.share <= 1
+
+    @property
+    def met(self) -> bool:
+        """Whether it does on every device."""
+        return self.met_here and all(one.met for one in self.also)
 
     @property
     def seconds(self) -> float:
@@ -112,7 +153,7 @@ class FrontPoint:
 
 @dataclasses.dataclass(frozen=True)
 class Front:
-    """All budgets of one model on one device, the mildest first.
+    """All budgets of one model on one device, the mildest first; with ``also``, of one plan for several devices.
 
     ``spent`` is what all budgets share: analysis, profiling, pricing. ``loss_name`` says what ``loss`` of a point is;
     where points have a ``metric`` that is what the front is drawn over.
@@ -126,6 +167,7 @@ class Front:
     dense: DensePoint
     points: tuple[FrontPoint, ...]
     spent: tuple[PhaseTime, ...] = ()
+    also: tuple[FurtherDevice, ...] = ()
 
     @property
     def met(self) -> bool:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from deploy_prune.report import figures
 from deploy_prune.report.explained import floor_sections, model_sections, why_sections
-from deploy_prune.report.front import Front, FrontPoint, PhaseTime
+from deploy_prune.report.front import Front, FrontPoint, FurtherLatency, PhaseTime
 from deploy_prune.report.front_plots import BUDGET_PLOTS, FRONT_PLOTS
 from deploy_prune.report.markdown import table
 from deploy_prune.report.page import shown
@@ -76,7 +76,8 @@ def front_csv(front: Front) -> str:
 
 def budget_page(front_model: str, point: FrontPoint) -> str:
     """The text of one budget's report.md; the pictures lie beside it."""
-    parts = [f"# {front_model}, budget {point.asked}", budget_line(point)]
+    lines = [budget_line(point), *(further_line(point, one) for one in point.also)]
+    parts = [f"# {front_model}, budget {point.asked}", "  \n".join(lines)]
     if point.pruned is not None:
         pruned = point.pruned
         rounds = [
@@ -102,12 +103,26 @@ def budget_page(front_model: str, point: FrontPoint) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def further_lines(front: Front) -> list[str]:
+    """A sentence per further device and budget that a plan was found for; none where there is no such device."""
+    return [further_line(point, one) for point in front.points for one in point.also]
+
+
+def further_line(point: FrontPoint, one: FurtherLatency) -> str:
+    """Whether the plan of a budget keeps it on a further device too."""
+    return (
+        f"{point.asked} under {one.profile}: {'met' if one.met else 'NOT met'}, {figures.milliseconds(one.latency_ms)} "
+        f"of {figures.milliseconds(one.budget_ms)} allowed ({one.share:.1%}), {figures.ratio(one.speedup.value)} "
+        f"speed-up (95 %: {one.speedup.low:.2f} to {one.speedup.high:.2f}, {one.speedup.verdict})"
+    )
+
+
 def budget_line(point: FrontPoint) -> str:
     """Whether the budget is kept, in a sentence."""
     allowed = f"{figures.milliseconds(point.budget_ms)} allowed"
     if point.pruned is None:
         return f"{point.asked}, {allowed}: {point.reason}."
-    kept = "met" if point.met else "NOT met"
+    kept = "met" if point.met_here else "NOT met"
     return (
         f"{point.asked}: {kept}, {figures.milliseconds(point.pruned.latency_ms)} of {allowed} ({point.share:.1%}), "
         f"{figures.ratio(point.pruned.speedup.value)} speed-up, {len(point.pruned.rounds)} rounds"
@@ -119,7 +134,13 @@ def front_notes(front: Front) -> list[str]:
     unreachable = [budget_line(point) for point in front.points if point.pruned is None]
     shared = ", ".join(f"{one.phase} {one.duration_s:.0f} s" for one in front.spent)
     loss = [] if front.dense.metric else [f"Loss: {front.loss_name}."]
-    return [*unreachable, MEANING, *loss, *([f"Once for all budgets: {shared}."] if shared else [])]
+    return [
+        *unreachable,
+        *further_lines(front),
+        MEANING,
+        *loss,
+        *([f"Once for all budgets: {shared}."] if shared else []),
+    ]
 
 
 def _headings(front: Front) -> tuple[str, ...]:
@@ -145,7 +166,7 @@ def _row(point: FrontPoint) -> tuple[str, ...]:
         figures.milliseconds(pruned.predicted_ms),
         figures.milliseconds(pruned.latency_ms),
         f"{pruned.low_ms:.2f} to {pruned.high_ms:.2f}",
-        f"{point.share:.1%}" + ("" if point.met else " NOT met"),
+        f"{point.share:.1%}" + ("" if point.met_here else " NOT met"),
         figures.ratio(pruned.speedup.value),
         figures.ratio(pruned.mac_reduction),
         f"{pruned.speed_efficiency:.2f}",

@@ -11,7 +11,7 @@ from deploy_prune.hardware.profile import HardwareProfile, MeasuringLimits
 from deploy_prune.runtime.comparison import Comparison, estimate_ratio
 from deploy_prune.runtime.contention import contention_between
 from deploy_prune.runtime.nodes import NodeProfile, read_nodes
-from deploy_prune.runtime.remote import held_device, retrying
+from deploy_prune.runtime.remote import held_device, held_here, retrying
 from deploy_prune.runtime.runner import NO_RUNS, Runner, Runs
 from deploy_prune.runtime.timing import Timing, median_interval
 from deploy_prune.runtime.turns import prepare_turns, take_rounds, typical_s
@@ -34,7 +34,7 @@ def measure(model: Path, profile: HardwareProfile) -> Timing:
     timings: list[Timing] = []
 
     def take() -> Timing:
-        with Runner(model, profile) as runner:
+        with held_here(profile), Runner(model, profile) as runner:
             while len(timings) <= profile.measuring.repeats:
                 timings.append(_measure_once(runner))
                 if not timings[-1].conditions.contention.contended:

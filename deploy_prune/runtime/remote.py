@@ -23,6 +23,7 @@ from deploy_prune.errors import (
 )
 from deploy_prune.hardware.profile import HardwareProfile
 from deploy_prune.runtime.client import WorkerProcess
+from deploy_prune.runtime.device_lock import held_machine
 from deploy_prune.runtime.ssh import explain_for, interpreter, ssh_prefix
 from deploy_prune.runtime.worker import BOARD_MODULES, MODULES
 from deploy_prune.runtime.worker.files import digest_of
@@ -82,17 +83,27 @@ def connect(profile: HardwareProfile) -> WorkerProcess:
     return worker
 
 
+def held_here(profile: HardwareProfile) -> contextlib.AbstractContextManager[None]:
+    """Keep other measurements off this machine, where the profile measures here; raises as ``held_machine``."""
+    return held_machine() if profile.host is None else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def held_device(profile: HardwareProfile) -> Iterator[None]:
-    """Keep other jobs off the device, and its power as the profile asks, over several workers of this process."""
-    if profile.host is None and not profile.power.set:
-        yield
-        return
-    worker = retrying(profile, lambda: start_worker(profile))
-    try:
-        yield
-    finally:
-        worker.end()
+    """Keep other jobs off the device, and its power as the profile asks, over several workers of this process.
+
+    Raises:
+        InputError, MeasurementError: it cannot be held; see :func:`start_worker` and ``held_machine``.
+    """
+    with held_here(profile):
+        if profile.host is None and not profile.power.set:
+            yield
+            return
+        worker = retrying(profile, lambda: start_worker(profile))
+        try:
+            yield
+        finally:
+            worker.end()
 
 
 def retrying(profile: HardwareProfile, take: Callable[[], T]) -> T:
