@@ -29,7 +29,7 @@ RATIOS = (0.15, 0.3, 0.45, 0.6, 0.75)
 SETTINGS = [(scope, round_to) for scope in ("local", "global", "isomorphic") for round_to in (None, 8, 16)]
 NEAR = 0.1
 FINALISTS = 2
-LIMIT_S = 120
+LIMIT_S = 300
 SPEEDUPS = (1.5, 2.0, 3.0)
 RESULTS = ROOT / "benchmarks" / "results"
 
