@@ -87,7 +87,7 @@ def test_linear_and_its_gradient():
         (nn.InstanceNorm2d(6, affine=True), tp.prune_instancenorm_out_channels, "num_features"),
         (nn.PReLU(6), tp.prune_prelu_out_channels, "num_parameters"),
     ],
-    ids=str,
+    ids=lambda one: getattr(one, "__name__", str(one)),
 )
 def test_layers_that_treat_channels_apart(layer, prune, size):
     dense, data = lively(layer), torch.rand(2, 6, 5, 5) - 0.5
