@@ -115,7 +115,7 @@ def errors(summary: dict) -> list[str]:
 
 def efficiency_markdown(found: dict) -> str:
     """Ours beside the best of Torch-Pruning's nine settings at each real speed-up."""
-    rows, won, cells = [], 0, 0
+    rows, won, clear, cells = [], 0, 0, 0
     for one in found["models"]:
         for cell in one["cells"]:
             finals = dict(cell["finals"])
@@ -123,6 +123,7 @@ def efficiency_markdown(found: dict) -> str:
             best = max(finals, key=lambda setting: finals[setting]["efficiency"], default=None)
             cells += 1
             won += best is None or ours["efficiency"] > finals[best]["efficiency"]
+            clear += best is None or lowest(ours) > max(map(highest, finals.values()))
             rows.append([
                 one["model"], f"{cell['speedup']:g}×", f"{ours['ratio']:.2f}×", f"{ours['efficiency']:.2f}",
                 f"{finals[best]['ratio']:.2f}×" if best else "none reaches it",
@@ -130,8 +131,18 @@ def efficiency_markdown(found: dict) -> str:
                 best.strip("()").replace("'", "").replace("None", "no rounding") if best else "",
             ])  # fmt: skip
     heads = ["model", "asked", "ours", "efficiency", "best of Torch-Pruning", "efficiency", "its setting"]
-    text = f"Ours is higher in {won} of {cells} cells."
+    text = f"Ours is higher in {won} of {cells} cells, in {clear} of them beyond both 95 % intervals."
     return "\n\n".join([markdown(heads, rows), text, source(found)])
+
+
+def lowest(final: dict) -> float:
+    """The lower bound of an efficiency."""
+    return final["low"] / final["mac_reduction"]
+
+
+def highest(final: dict) -> float:
+    """The upper bound of an efficiency."""
+    return final["high"] / final["mac_reduction"]
 
 
 def best_peer(efficiency: dict | None, model: str, speedup: float) -> str:
