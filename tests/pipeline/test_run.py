@@ -89,6 +89,7 @@ def test_the_artifact_is_in_order_and_says_what_the_report_says(finished):
     done = run_python("-m", "deploy_prune", "verify", artifact)
     assert (done.returncode, done.stderr) == (0, "")
     manifest, result = read_manifest(artifact), read_result(folder / "run" / "report" / "report.json")
+    assert [model.precision for model in manifest.models] == ["fp32", "int8"]
     dense, pruned = manifest.measured
     assert dense.latency_ms.median == result.dense.latency_ms.median and dense.speedup is None
     assert (pruned.model, pruned.speedup.low, pruned.macs) == ("model.onnx", result.speedup.low, result.pruned.macs)
@@ -110,6 +111,17 @@ def test_the_independent_script_reads_the_run(finished):
     folder, _ = finished
     done = run_python(ROOT / "benchmarks" / "measure_again.py", folder / "run", "--seconds", "1")
     assert done.returncode in (0, 1) and "share of the budget" in done.stdout, done.stderr
+
+
+def test_files_of_further_precisions_are_part_of_the_run(finished):
+    folder, _ = finished
+    result = read_result(folder / "run" / "report" / "report.json")
+    assert [(one.format, one.precision) for one in result.exports] == [("onnx", "fp32"), ("onnx", "int8")]
+    whole, integer = result.exports
+    assert (folder / "run" / "formats" / integer.path).stat().st_size == integer.size_bytes < whole.size_bytes / 2
+    assert "QLinearConv" in integer.kernels and integer.speedup and integer.metric is not None
+    page = (folder / "run" / "report" / "report.md").read_text()
+    assert "## Formats and precisions" in page and integer.path in page
 
 
 def test_an_unreachable_budget_names_the_fastest_latency_and_keeps_what_was_measured(finished):
@@ -143,14 +155,3 @@ def test_several_budgets_share_the_dense_model_and_end_in_a_front(finished):
     assert "(unchanged, skipped)" in again.stdout and not any(
         line.startswith("finetune") and not line.endswith("skipped)") for line in again.stdout.splitlines()
     )
-
-
-def test_files_of_further_precisions_are_part_of_the_run(finished):
-    folder, _ = finished
-    result = read_result(folder / "run" / "report" / "report.json")
-    assert [(one.format, one.precision) for one in result.exports] == [("onnx", "fp32"), ("onnx", "int8")]
-    whole, integer = result.exports
-    assert (folder / "run" / "formats" / integer.path).stat().st_size == integer.size_bytes < whole.size_bytes / 2
-    assert "QLinearConv" in integer.kernels and integer.speedup and integer.metric is not None
-    page = (folder / "run" / "report" / "report.md").read_text()
-    assert "## Formats and precisions" in page and integer.path in page
