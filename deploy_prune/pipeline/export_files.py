@@ -26,7 +26,7 @@ from deploy_prune.pipeline.device import write_json
 from deploy_prune.pipeline.export_request import ExportRequest
 from deploy_prune.pipeline.precise_export import find_scheme
 from deploy_prune.pipeline.settings import require_packages
-from deploy_prune.report.exports import ExportedFile, as_row, exports_markdown
+from deploy_prune.report.exports import ExportedFile, as_row, exports_markdown, from_row
 from deploy_prune.runtime.hosts import find_host
 from deploy_prune.runtime.measure import compare, measure
 
@@ -195,7 +195,7 @@ def _read_finished(folder: Path, keys: Mapping[str, str | None]) -> dict[tuple[s
     for row in content["files"] if content.get("key") == keys["key"] else ():
         if row["precision"] == "int8" and content["calibration"] != keys["calibration"]:
             continue
-        one = ExportedFile(**{name: value for name, value in row.items() if name != "remarks"})
+        one = from_row(row)
         paths = {folder / name: digest for name, digest in one.sha256.items()}
         if all(p.is_file() and hashlib.sha256(p.read_bytes()).hexdigest() == d for p, d in paths.items()):
             found[one.format, one.precision] = one

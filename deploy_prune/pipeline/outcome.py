@@ -37,7 +37,7 @@ from deploy_prune.pipeline.summary import flatten_conditions, summarise_comparis
 from deploy_prune.report.advice import advise
 from deploy_prune.report.alternatives import Alternative
 from deploy_prune.report.explanation import Account, Explanation
-from deploy_prune.report.exports import ExportedFile
+from deploy_prune.report.exports import ExportedFile, from_row
 from deploy_prune.report.page import write_page
 from deploy_prune.report.plots import draw_plots
 from deploy_prune.report.result import (
@@ -177,8 +177,7 @@ def read_exports(settings: RunSettings, context: StageContext) -> tuple[Exported
     """The files in further formats and precisions, where the recipe asks for some."""
     if "formats" in settings.recipe.stages_left_out:
         return ()
-    rows = _read(context.output_file(EXPORTS))["files"]
-    return tuple(ExportedFile(**{name: value for name, value in row.items() if name != "remarks"}) for row in rows)
+    return tuple(from_row(row) for row in _read(context.output_file(EXPORTS))["files"])
 
 
 def _read(path: Path) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -99,6 +99,11 @@ def exports_markdown(files: Sequence[ExportedFile], metric_name: str | None) -> 
         "were not taken by turns."
     )
     return f"{table(HEADINGS, export_rows(files))}\n\n{note}"
+
+
+def from_row(row: Mapping[str, Any]) -> ExportedFile:
+    """The inverse of :func:`as_row`."""
+    return ExportedFile(**{name: value for name, value in row.items() if name != "remarks"})
 
 
 def as_row(one: ExportedFile, files: Sequence[ExportedFile]) -> dict[str, Any]:
